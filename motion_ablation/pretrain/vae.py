@@ -1,0 +1,94 @@
+"""Pretraining of the built-in backbone's frame autoencoder."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+
+def reconstruction_weights(frames: Tensor, strength: float) -> Tensor:
+    """Weights in ``[1, 1 + strength]`` that grow with a pixel's distance from its frame's median colour.
+
+    ``frames`` is ``(b, 3, h, w)`` in ``[-1, 1]``; the result is ``(b, 1, h, w)``. Small objects would otherwise
+    vanish in the mean over a large background.
+    """
+    median = frames.flatten(2).median(dim=2).values[:, :, None, None]
+    distance = (frames - median).abs().sum(1, keepdim=True)
+    return 1 + strength * distance.clamp(max=1)
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of two tensors in ``[-1, 1]``."""
+    return 10 * torch.log10(4 / (a - b).square().mean())
+
+
+def cosine(step: int, total: int, warmup: int = 100) -> float:
+    """Learning-rate factor: linear warm-up, then cosine decay to a hundredth."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, total - warmup))
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
+
+
+class PretrainVAE(L.LightningModule):
+    """Trains an ``AutoencoderKL`` on single frames and saves it as a diffusers folder.
+
+    Args:
+        output: folder that receives ``vae/`` whenever an epoch ends.
+        channels: channels per level; every level but the last halves the size. latent_channels: channels of the latent.
+        lr: peak learning rate. kl: weight of the KL term. emphasis: see :func:`reconstruction_weights`.
+    """
+
+    def __init__(
+        self, output: str, channels: tuple[int, ...] = (16, 32, 64, 96), latent_channels: int = 8, size: int = 64,
+        lr: float = 1.2e-3, kl: float = 3e-5, emphasis: float = 4.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.save_hyperparameters()
+        self.vae = AutoencoderKL(
+            in_channels=3, out_channels=3, latent_channels=latent_channels, block_out_channels=tuple(channels), layers_per_block=1,
+            down_block_types=("DownEncoderBlock2D",) * len(channels), up_block_types=("UpDecoderBlock2D",) * len(channels),
+            norm_num_groups=8, mid_block_add_attention=False, sample_size=size, scaling_factor=1.0,
+        )  # fmt: skip
+        self.vae.to(memory_format=torch.channels_last)
+
+    def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
+        hp: Any = self.hparams
+        frames = batch["frames"].flatten(0, 1) * 2 - 1
+        posterior = self.vae.encode(frames).latent_dist
+        decoded = self.vae.decode(posterior.sample()).sample
+        error = decoded - frames
+        weights = reconstruction_weights(frames, hp.emphasis)
+        reconstruction = (weights * (error.abs() + error.square())).mean()
+        kl = posterior.kl().mean() / frames[0].numel()
+        self.log_dict({"train/reconstruction": reconstruction, "train/kl": kl, "train/psnr": psnr(decoded.clamp(-1, 1), frames)}, prog_bar=True)
+        return reconstruction + hp.kl * kl * frames[0].numel() / posterior.mean[0].numel()
+
+    def validation_step(self, batch: dict[str, Any], index: int) -> None:
+        frames = batch["frames"].flatten(0, 1) * 2 - 1
+        latents = self.vae.encode(frames).latent_dist.mean
+        decoded = self.vae.decode(latents).sample.clamp(-1, 1)
+        self.log_dict({"val/psnr": psnr(decoded, frames), "val/latent_std": latents.std()}, prog_bar=True, batch_size=len(frames))
+        if index == 0 and self.logger is not None:
+            pairs = torch.stack([frames[:8], decoded[:8]]).add(1).div(2)
+            writer: Any = self.logger.experiment  # type: ignore[attr-defined]
+            writer.add_image("reconstruction", torch.cat([torch.cat(list(row), -1) for row in pairs], -2), self.global_step)
+
+    def on_validation_epoch_end(self) -> None:
+        if self.trainer.sanity_checking or not self.trainer.is_global_zero:
+            return
+        scale = 1 / self.trainer.callback_metrics["val/latent_std"].item()
+        self.vae.register_to_config(scaling_factor=round(scale, 5))
+        self.vae.save_pretrained(Path(self.hparams["output"]) / "vae")
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.vae.parameters(), lr=self.hparams["lr"], weight_decay=1e-4)
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,69 @@
+"""The records that travel between the rooms, and the glossary of axis letters.
+
+Axis letters, everywhere: ``b`` batch, ``f`` frames, ``c`` channels, ``h`` height, ``w`` width, ``n`` points or tokens.
+Pixels are floats in ``[0, 1]`` and videos are ``(f, 3, h, w)`` unless a docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A reference video.
+
+    Attributes:
+        frames: ``(f, 3, h, w)`` float in ``[0, 1]``.
+        fps: frames per second after resampling.
+        caption: what the video shows; the text that the motion is learnt with.
+        name: short and unique among the references of a run; used in file names and tables.
+        prompts: texts to generate new videos with; empty means that the run's own prompts serve.
+        truth: the built-in world's true motion, by name (``center`` ``(f, 2)``, ...); empty for real videos.
+    """
+
+    frames: Tensor
+    fps: float
+    caption: str
+    name: str
+    prompts: tuple[str, ...] = ()
+    truth: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One temporal transformer block of a backbone: where motion can be attached.
+
+    Attributes:
+        name: module path of the block inside the backbone's denoiser.
+        stage: ``"down"``, ``"mid"``, ``"up"`` or ``"in"``.
+        channels: width of the block's features. frames, height, width: the sequence and grid it sees for the probed clip.
+        attentions: module paths of its temporal self-attentions, in order, relative to ``name``.
+    """
+
+    name: str
+    stage: str
+    channels: int
+    frames: int
+    height: int
+    width: int
+    attentions: tuple[str, ...] = ("attn1", "attn2")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One generated video and all that determined it.
+
+    Attributes:
+        frames: ``(f, 3, h, w)`` float in ``[0, 1]``, lossless.
+        reference: the clip whose motion was asked for.
+        prompt: the text. seed: the generation seed. noise: name of the initial noise.
+    """
+
+    frames: Tensor
+    reference: Clip
+    prompt: str
+    seed: int
+    noise: str

@@ -1,0 +1,79 @@
+"""One small registry; each axis of the ablation space is one instance of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class UnknownName(ValueError):
+    """A name that a registry does not hold; the message lists the names that it does."""
+
+
+class Registry(Generic[T]):
+    """Named entries of one axis.
+
+    Args:
+        axis: what the entries are, in the singular; used in messages (``"layout"``).
+        package: the package whose import registers the entries; imported at the first look-up.
+    """
+
+    def __init__(self, axis: str, package: str) -> None:
+        self.axis = axis
+        self._package = package
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that files an entry under ``name``. Raises ``ValueError`` if the name is taken."""
+
+        def add(entry: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"{self.axis} '{name}' is registered twice: {self._entries[name]!r} and {entry!r}")
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def _load(self) -> dict[str, T]:
+        import_module(self._package)
+        return self._entries
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted."""
+        return sorted(self._load())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._load()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __getitem__(self, name: str) -> T:
+        entries = self._load()
+        if name not in entries:
+            close = get_close_matches(str(name), entries, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise UnknownName(f"unknown {self.axis} '{name}'.{hint} Choices: {', '.join(sorted(entries))}")
+        return entries[name]
+
+    def describe(self, name: str) -> str:
+        """First line of the entry's docstring."""
+        return (inspect.getdoc(self[name]) or "").split("\n")[0]
+
+    def build(self, name: str, /, **options: Any) -> Any:
+        """Calls the entry with ``options``; an unknown option is refused with the valid ones listed."""
+        entry: Any = self[name]
+        parameters = inspect.signature(entry).parameters
+        unknown = [key for key in options if key not in parameters]
+        if unknown:
+            valid = ", ".join(parameters) or "none"
+            raise UnknownName(f"{self.axis} '{name}' has no option '{unknown[0]}'. Options: {valid}")
+        try:
+            return entry(**options)
+        except TypeError as error:
+            raise ValueError(f"{self.axis} '{name}': {error}") from error
