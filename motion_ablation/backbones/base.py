@@ -1,0 +1,114 @@
+"""What the rest of the project needs from a frozen video diffusion model.
+
+Latents are ``(b, c, f, h, w)``; videos are ``(b, f, 3, H, W)`` in ``[0, 1]``; texts become ``(b, n, d)``.
+Noise, timesteps and generators are always arguments.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from diffusers import DDIMInverseScheduler, DDIMScheduler
+from torch import Tensor, nn
+
+from motion_ablation.records import Site
+from motion_ablation.registry import Registry
+
+BACKBONES: Registry[Any] = Registry("backbone", "motion_ablation.backbones")
+
+
+class MissingWeights(FileNotFoundError):
+    """A checkpoint that is not on this machine; the message says what to fetch and where to put it."""
+
+
+class Posterior(NamedTuple):
+    """The autoencoder's Gaussian over one clip's scaled latents: ``mean`` and ``std``, ``(1, c, f, h, w)``."""
+
+    mean: Tensor
+    std: Tensor
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """A draw, as the paper's training uses."""
+        noise = torch.randn(self.mean.shape, generator=generator, dtype=self.mean.dtype).to(self.mean.device)
+        return self.mean + self.std * noise
+
+
+class Backbone(nn.Module, ABC):
+    """A frozen text-to-video diffusion model.
+
+    Attributes:
+        denoiser: the network that motion is attached to. scheduler: the training noise schedule.
+        fingerprint: hash of the weights, part of every artefact's address.
+    """
+
+    denoiser: nn.Module
+    scheduler: DDIMScheduler
+    fingerprint: str
+
+    @abstractmethod
+    def encode(self, frames: Tensor) -> Posterior:
+        """Posterior of one video ``(f, 3, H, W)``."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """Videos ``(b, f, 3, H, W)`` in ``[0, 1]``."""
+
+    @abstractmethod
+    def embed(self, texts: list[str]) -> Tensor:
+        """Token features ``(b, n, d)``."""
+
+    @abstractmethod
+    def denoise(self, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
+        """The network's output, in the scheduler's prediction type, shaped like ``latents``."""
+
+    @abstractmethod
+    def sites(self, frames: int, height: int, width: int) -> list[Site]:
+        """Every place motion can be attached, as seen by a clip of ``frames`` frames of ``height x width`` pixels."""
+
+    @abstractmethod
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """``(c, f, h, w)`` of the latents of such a clip. Raises ``ValueError`` for sizes the model cannot take."""
+
+    def target(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """What the network should output, by the scheduler's own prediction type."""
+        kind = self.scheduler.config.prediction_type
+        if kind == "epsilon":
+            return noise
+        if kind == "v_prediction":
+            return self.scheduler.get_velocity(clean, noise, timestep)
+        if kind == "sample":
+            return clean
+        raise ValueError(f"prediction type '{kind}' is not one of epsilon, v_prediction, sample")
+
+    @torch.no_grad()
+    def invert(self, latents: Tensor, text: Tensor, steps: int) -> Tensor:
+        """Deterministic DDIM inversion (Song et al. 2020) of clean ``latents`` to the noise they come from, unguided."""
+        inverse = DDIMInverseScheduler.from_config(self.scheduler.config)
+        inverse.set_timesteps(steps, device=latents.device)
+        text = text.expand(len(latents), -1, -1)
+        for timestep in inverse.timesteps:
+            latents = inverse.step(self.denoise(latents, timestep, text), timestep, latents).prev_sample
+        return latents
+
+    @torch.no_grad()
+    def generate(self, noise: Tensor, text: Tensor, negative: Tensor, steps: int, guidance: float) -> Tensor:
+        """Deterministic DDIM sampling with classifier-free guidance (Ho & Salimans 2022); returns clean latents.
+
+        Args:
+            noise: initial latents ``(b, c, f, h, w)``. text: ``(b, n, d)``. negative: ``(1, n, d)``.
+            guidance: ``negative + guidance * (text - negative)``; 1 needs only one branch.
+        """
+        scheduler = DDIMScheduler.from_config(self.scheduler.config)
+        scheduler.set_timesteps(steps, device=noise.device)
+        latents = noise
+        both = torch.cat([negative.expand(len(text), -1, -1), text])
+        for timestep in scheduler.timesteps:
+            if guidance == 1:
+                predicted = self.denoise(latents, timestep, text)
+            else:
+                unconditional, conditional = self.denoise(torch.cat([latents, latents]), timestep, both).chunk(2)
+                predicted = unconditional + guidance * (conditional - unconditional)
+            latents = scheduler.step(predicted, timestep, latents).prev_sample
+        return latents

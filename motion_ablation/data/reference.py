@@ -1,0 +1,344 @@
+"""Reference videos: found, captioned, decoded once, and dealt out for training and for generation."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from motion_ablation.data.builtin import CACHE, DEFAULT, builtin, builtin_path, builtin_truth
+from motion_ablation.data.video import VideoError, Window, read_clip
+from motion_ablation.records import Clip
+
+COLUMNS = ("path", "caption", "start", "prompts")
+# Appearances that pretraining never sees; no built-in reference has their object's colour, nor their background's.
+PROMPTS = ["a red triangle on a blue background", "a blue circle on a red background", "a blue cross on a orange background"]
+SEEDS = [0, 1]
+NOISES = ["blend", "random"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a reference comes from, before it is decoded.
+
+    Attributes:
+        path: a video or a folder of images; None for a built-in reference, whose file is made when it is read.
+        name: unique among the references. caption: what the video shows; None: its sidecar file tells.
+        start: seconds into the video; None leaves it to the reader. prompts: the reference's own prompts.
+        builtin: name of the built-in reference, or empty.
+    """
+
+    path: Path | None
+    name: str
+    caption: str | None = None
+    start: float | None = None
+    prompts: tuple[str, ...] = ()
+    builtin: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One video to generate: the reference whose motion it takes, the prompt, the seed and the name of the initial noise."""
+
+    reference: Clip
+    prompt: str
+    seed: int
+    noise: str
+
+
+def find_sources(references: Sequence[str]) -> list[Source]:
+    """Resolves ``references`` (see :class:`ReferenceDataModule`) without decoding any; same names get ``-2``, ``-3``, ...
+
+    Raises:
+        VideoError: a path that does not exist, or a caption that is not given anywhere.
+        ValueError: an unknown built-in name, or a manifest with a mistake.
+    """
+    sources: list[Source] = []
+    taken: set[str] = set()
+    for reference in references:
+        for source in _expand(reference):
+            name, count = source.name, 1
+            while name in taken:
+                count += 1
+                name = f"{source.name}-{count}"
+            taken.add(name)
+            sources.append(replace(source, name=name))
+    return sources
+
+
+def _expand(reference: str) -> list[Source]:
+    if reference == "builtin" or reference.startswith("builtin:"):
+        names = DEFAULT if reference == "builtin" else (reference.removeprefix("builtin:"),)
+        return [Source(None, name, builtin(name).caption, builtin=name) for name in names]
+    path = Path(reference).expanduser()
+    if not path.exists():
+        raise VideoError(f"{path}: no such file or folder")
+    if path.suffix.lower() in (".jsonl", ".csv"):
+        return _read_manifest(path)
+    return [Source(path, path.stem if path.is_file() else path.name)]
+
+
+def _read_manifest(path: Path) -> list[Source]:
+    rows = _jsonl_rows(path) if path.suffix.lower() == ".jsonl" else _csv_rows(path)
+    sources = [_manifest_source(path, line, row) for line, row in rows]
+    if not sources:
+        raise ValueError(f"{path}: the manifest has no rows")
+    return sources
+
+
+def _jsonl_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    rows = []
+    for line, text in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {line}: not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {line}: must be a JSON object with {', '.join(COLUMNS)}")
+        rows.append((line, row))
+    return rows
+
+
+def _csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        rows: list[tuple[int, dict[str, Any]]] = []
+        for row in reader:
+            if None in row:
+                raise ValueError(f"{path}, line {reader.line_num}: more values than columns; quote a caption that holds a comma")
+            rows.append((reader.line_num, {key: value for key, value in row.items() if value}))
+    for _, values in rows:
+        if "prompts" in values:
+            values["prompts"] = [prompt.strip() for prompt in values["prompts"].split("|") if prompt.strip()]
+    return rows
+
+
+def _manifest_source(manifest: Path, line: int, row: dict[str, Any]) -> Source:
+    where = f"{manifest}, line {line}"
+    unknown = [key for key in row if key not in COLUMNS]
+    if unknown:
+        raise ValueError(f"{where}: unknown column '{unknown[0]}'. Columns: {', '.join(COLUMNS)}")
+    if not row.get("path") or not isinstance(row["path"], str):
+        raise ValueError(f"{where}: has no path")
+    prompts = row.get("prompts") or []
+    if not isinstance(prompts, list) or not all(isinstance(prompt, str) for prompt in prompts):
+        raise ValueError(f"{where}: prompts must be a list of texts, not {prompts!r}")
+    caption = row.get("caption")
+    if not isinstance(caption, str | None):
+        raise ValueError(f"{where}: caption must be a text, not {caption!r}")
+    path = manifest.parent / Path(row["path"]).expanduser()
+    if not path.exists():
+        raise VideoError(f"{path}: no such file or folder ({where})")
+    name = path.stem if path.is_file() else path.name
+    return Source(path, name, (caption or "").strip() or None, _seconds(where, row.get("start")), tuple(prompts))
+
+
+def _seconds(where: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{where}: start must be 0 or more seconds, not {value!r}")
+    return seconds
+
+
+def _sidecar(path: Path) -> str:
+    """The caption in ``clip.txt`` beside ``clip.mp4`` (or beside the folder ``clip``)."""
+    file = path.with_suffix(".txt") if path.is_file() else path.parent / f"{path.name}.txt"
+    caption = " ".join(file.read_text(encoding="utf-8").split()) if file.exists() else ""
+    if not caption:
+        raise VideoError(f"{path}: has no caption. Write what it shows into {file}, set the option caption, or list it in a manifest")
+    return caption
+
+
+class ReferenceDataset(Dataset[Clip]):
+    """References as one dataset of :class:`Clip`; each is decoded at its first use and kept.
+
+    Args:
+        sources: the references. window: what to read of each; a source's own start comes first.
+    """
+
+    def __init__(self, sources: Sequence[Source], window: Window, cache: str | Path = CACHE) -> None:
+        self.sources = [s if s.path is None or s.caption else replace(s, caption=_sidecar(s.path)) for s in sources]
+        self.window = window
+        self.cache = cache
+        self._clips: dict[int, Clip] = {}
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> Clip:
+        if not 0 <= index < len(self):
+            raise IndexError(f"reference {index} of {len(self)}")
+        if index not in self._clips:
+            self._clips[index] = self._decode(self.sources[index])
+        return self._clips[index]
+
+    def _decode(self, source: Source) -> Clip:
+        window, path = self.window, source.path
+        start, fps = window.start if source.start is None else source.start, window.fps
+        if path is None:
+            path = builtin_path(source.builtin, self.cache)
+            start, fps = start + builtin(source.builtin).start, fps or builtin(source.builtin).fps
+        frames, rate = read_clip(path, frames=window.frames, fps=fps, start=start, size=window.size, crop=window.crop)
+        square = window.shape[0] == window.shape[1]
+        truth = builtin_truth(source.builtin, window.frames, rate, start) if source.builtin and square else {}
+        return Clip(frames, rate, source.caption or "", source.name, source.prompts, truth)
+
+
+class _RoundRobin(Dataset[Clip]):
+    """``length`` clips, taking the references in turn."""
+
+    def __init__(self, clips: ReferenceDataset, length: int) -> None:
+        self.clips, self.length = clips, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Clip:
+        if not 0 <= index < self.length:
+            raise IndexError(f"step {index} of {self.length}")
+        return self.clips[index % len(self.clips)]
+
+
+class _CellBatches(Dataset[list[Cell]]):
+    """Batches of the cells of one reference and one initial noise."""
+
+    def __init__(self, clips: ReferenceDataset, prompts: Sequence[str], seeds: Sequence[int], noises: Sequence[str], size: int) -> None:
+        self.clips = clips
+        self.batches: list[tuple[int, str, list[tuple[str, int]]]] = []
+        for (index, source), noise in product(enumerate(clips.sources), noises):
+            pairs = list(product(source.prompts or prompts, seeds))
+            self.batches += [(index, noise, pairs[first : first + size]) for first in range(0, len(pairs), size)]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> list[Cell]:
+        reference, noise, pairs = self.batches[index]
+        return [Cell(self.clips[reference], prompt, seed, noise) for prompt, seed in pairs]
+
+
+def _as_is(item: Any) -> Any:
+    return item
+
+
+class ReferenceDataModule(L.LightningDataModule):
+    """Reference videos for training, and the videos to generate from them for validation, test and prediction.
+
+    Training batches are :class:`Clip`, one reference each. The other loaders give ``list[Cell]``: cells of one reference
+    and one initial noise, at most ``val_batch_size`` of them.
+
+    Args:
+        references: videos, folders of images, manifests (.jsonl or .csv with the columns path, caption, start, prompts; paths are
+            relative to the manifest; prompts are a list, in CSV separated by ``|``), ``builtin:NAME``, or ``builtin``: the default ones.
+        reference: take only this one, by name or index; None takes all.
+        frames: frames per clip. size: pixels, one number or [height, width].
+        fps: frames per second, resampled by timestamp; None keeps the source's rate.
+        start: seconds to skip; a manifest's start comes first, and a built-in clip counts from its own beginning.
+        crop: ``center`` (to the target's aspect ratio) or ``none`` (squeeze).
+        caption: what the video shows, for a single reference; else the manifest or ``clip.txt`` beside ``clip.mp4`` tells.
+        prompts: texts to generate with, for references without prompts of their own. seeds: generation seeds.
+        noises: names of the initial noises to generate from.
+        cache: folder for the files of built-in references; None is ``cache/references``.
+        steps_per_epoch: training steps per epoch, taking the references in turn. val_batch_size: most cells per batch.
+
+    Raises:
+        ValueError: an argument that cannot work, a missing file or a missing caption (all before any video is decoded).
+    """
+
+    def __init__(
+        self,
+        references: list[str],
+        reference: str | int | None = None,
+        frames: int = 16,
+        size: int | list[int] = 64,
+        fps: float | None = None,
+        start: float = 0.0,
+        crop: str = "center",
+        caption: str | None = None,
+        prompts: list[str] = PROMPTS,
+        seeds: list[int] = SEEDS,
+        noises: list[str] = NOISES,
+        cache: str | None = None,
+        steps_per_epoch: int = 50,
+        val_batch_size: int = 8,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        window = Window(frames, fps, start, size, crop)
+        _check(references=references, seeds=seeds, noises=noises)
+        for name, value in {"steps_per_epoch": steps_per_epoch, "val_batch_size": val_batch_size}.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        sources = _select(find_sources(references), reference)
+        if caption:
+            if len(sources) > 1:
+                raise ValueError(f"caption describes one reference, there are {len(sources)}; give each a .txt file or use a manifest")
+            sources = [replace(sources[0], caption=caption)]
+        if not all(source.prompts for source in sources):
+            _check(prompts=prompts)
+        self.dataset = ReferenceDataset(sources, window, cache or CACHE)
+        self._cells = _CellBatches(self.dataset, prompts, seeds, noises, val_batch_size)
+        self._steps = _RoundRobin(self.dataset, steps_per_epoch)
+
+    def train_dataloader(self) -> DataLoader[Clip]:
+        """One reference per step, in turn."""
+        return DataLoader(self._steps, batch_size=None, collate_fn=_as_is)
+
+    def val_dataloader(self) -> DataLoader[list[Cell]]:
+        """All cells, in batches of one reference and one initial noise."""
+        return DataLoader(self._cells, batch_size=None, collate_fn=_as_is)
+
+    def test_dataloader(self) -> DataLoader[list[Cell]]:
+        """The same cells as at validation."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[list[Cell]]:
+        """The same cells as at validation."""
+        return self.val_dataloader()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Moves a ``Clip``, or a list of ``Cell`` that goes on sharing one, to ``device``."""
+        if isinstance(batch, Clip):
+            return _moved(batch, device)
+        clip = _moved(batch[0].reference, device)
+        return [replace(cell, reference=clip) for cell in batch]
+
+
+def _moved(clip: Clip, device: torch.device) -> Clip:
+    truth = {name: value.to(device) for name, value in clip.truth.items()}
+    return replace(clip, frames=clip.frames.to(device), truth=truth)
+
+
+def _check(**lists: Sequence[Any]) -> None:
+    for name, values in lists.items():
+        if isinstance(values, str) or not values or any(value == "" for value in values):
+            raise ValueError(f"{name} must be a list with at least one entry and no empty one, not {values!r}")
+        if name != "references" and len(set(values)) < len(values):
+            raise ValueError(f"{name} holds the same entry twice: {values!r}")
+
+
+def _select(sources: list[Source], reference: str | int | None) -> list[Source]:
+    if reference is None:
+        return sources
+    names = [source.name for source in sources]
+    index = names.index(reference) if reference in names else reference
+    if isinstance(index, str) and index.isdigit():
+        index = int(index)
+    if not isinstance(index, int) or not 0 <= index < len(sources):
+        raise ValueError(f"unknown reference '{reference}'. Choices: {', '.join(names)}, or an index below {len(names)}")
+    return [sources[index]]

@@ -1,0 +1,15 @@
+"""What a debias operation is: cleaning appearance out of an embedding, at inference only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from motion_ablation.registry import Registry
+
+Debias = Callable[[Tensor], Tensor]
+"""``(n, f, c)`` dense embedding to one of the same shape."""
+
+DEBIASES: Registry[Any] = Registry("debias", "motion_ablation.motion.debiases")

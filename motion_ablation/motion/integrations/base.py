@@ -1,0 +1,28 @@
+"""What an integration is: how a motion embedding enters a feature."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+from motion_ablation.registry import Registry
+
+INTEGRATIONS: Registry[Any] = Registry("integration", "motion_ablation.motion.integrations")
+
+
+class Integration(nn.Module, ABC):
+    """Combines features with an embedding; with a zero embedding a new one returns the features unchanged.
+
+    Args:
+        channels: width of the features and of the embedding.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    @abstractmethod
+    def forward(self, features: Tensor, motion: Tensor) -> Tensor:
+        """``(b, n, f, c)`` features with ``(1 or n, f, c)`` motion, to ``(b, n, f, c)``."""

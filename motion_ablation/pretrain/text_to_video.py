@@ -1,0 +1,145 @@
+"""Pretraining of the built-in text-to-video model."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from einops import rearrange
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from transformers import CLIPTextModel
+
+from motion_ablation.pretrain.text import MAX_TOKENS, build_tokenizer, text_config
+from motion_ablation.pretrain.vae import cosine
+
+PREVIEW = (
+    "a red star moving right on a blue background",
+    "a white circle moving up on a purple background",
+    "a green square circling clockwise on a white background",
+    "a yellow ring on a red background",
+)
+
+
+def build_unet(channels: tuple[int, ...], latent_channels: int, latent_size: int, text_width: int, head_dim: int) -> UNet3DConditionModel:
+    """ZeroScope's class with attention at every level and one layer per block; no dropout."""
+    unet = UNet3DConditionModel(
+        sample_size=latent_size, in_channels=latent_channels, out_channels=latent_channels, block_out_channels=tuple(channels),
+        down_block_types=("CrossAttnDownBlock3D",) * len(channels), up_block_types=("CrossAttnUpBlock3D",) * len(channels),
+        layers_per_block=1, cross_attention_dim=text_width, attention_head_dim=head_dim, norm_num_groups=16,
+    )  # fmt: skip
+    for layer in unet.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    return unet
+
+
+def build_scheduler() -> DDIMScheduler:
+    """v-prediction with zero terminal signal-to-noise ratio and trailing timesteps (Lin et al. 2023)."""
+    return DDIMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction", clip_sample=False,
+        rescale_betas_zero_snr=True, timestep_spacing="trailing", set_alpha_to_one=True,
+    )  # fmt: skip
+
+
+class PretrainTextToVideo(L.LightningModule):
+    """Trains a small ``UNet3DConditionModel`` and its text encoder on latents, and saves a diffusers folder.
+
+    Args:
+        output: folder with the trained ``vae/``; receives ``unet/``, ``text_encoder/``, ``tokenizer/`` and ``scheduler/``.
+        channels: width per level. head_dim: width of an attention head. text_width: width of the text encoder.
+        ema: decay of the weights' moving average; the average is what is saved.
+    """
+
+    def __init__(
+        self, output: str, channels: tuple[int, ...] = (48, 96, 96), latent_channels: int = 8, latent_size: int = 8, head_dim: int = 16,
+        text_width: int = 64, text_layers: int = 2, lr: float = 1e-3, ema: float = 0.995, weight_decay: float = 1e-2,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.save_hyperparameters()
+        self.tokenizer = build_tokenizer()
+        self.scheduler = build_scheduler()
+        model = torch.nn.ModuleDict({
+            "unet": build_unet(channels, latent_channels, latent_size, text_width, head_dim),
+            "text_encoder": CLIPTextModel(text_config(self.tokenizer, text_width, text_layers)),
+        })  # fmt: skip
+        self.model = model
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema))
+
+    def embed(self, model: Any, captions: list[str]) -> Tensor:
+        """Token features ``(b, n, c)`` of the captions."""
+        tokens = self.tokenizer(captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt").input_ids
+        return model["text_encoder"](tokens.to(self.device)).last_hidden_state
+
+    def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
+        clean = rearrange(batch["latents"], "b f c h w -> b c f h w")
+        noise = torch.randn_like(clean)
+        # Stratified timesteps: every batch covers the whole range.
+        size = len(clean)
+        steps = ((torch.arange(size, device=self.device) + torch.rand(size, device=self.device)) / size * 1000).long().clamp(max=999)
+        noisy = self.scheduler.add_noise(clean, noise, steps)
+        target = self.scheduler.get_velocity(clean, noise, steps)
+        predicted = self.model["unet"](noisy, steps, self.embed(self.model, batch["caption"])).sample
+        loss = (predicted - target).square().mean()
+        self.log(f"train/loss_{clean.shape[2]}_frames", loss, prog_bar=True)
+        return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.average.update_parameters(self.model)
+
+    def on_train_epoch_end(self) -> None:
+        if self.trainer.is_global_zero:
+            self.save(Path(self.hparams["output"]))
+            if self.current_epoch % 5 == 4 and self.logger is not None:
+                self.preview()
+
+    @torch.no_grad()
+    def preview(self, steps: int = 15, guidance: float = 3.0) -> None:
+        """Generates :data:`PREVIEW` with the averaged weights and shows eight frames of each in TensorBoard."""
+        model = self.average.module
+        unet: Any = model["unet"]
+        text = self.embed(model, [""] * len(PREVIEW) + list(PREVIEW))
+        scheduler = copy.deepcopy(self.scheduler)
+        scheduler.set_timesteps(steps)
+        shape = (len(PREVIEW), self.hparams["latent_channels"], 16, self.hparams["latent_size"], self.hparams["latent_size"])
+        latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        for step in scheduler.timesteps:
+            free, conditional = unet(torch.cat([latents, latents]), step, text).sample.chunk(2)
+            latents = scheduler.step(free + guidance * (conditional - free), step, latents).prev_sample
+        vae = AutoencoderKL.from_pretrained(Path(self.hparams["output"]) / "vae")
+        frames = vae.decode(rearrange(latents[:, :, ::2], "b c f h w -> (b f) c h w") / vae.config.scaling_factor).sample
+        sheet = rearrange(frames.clamp(-1, 1), "(b f) c h w -> c (b h) (f w)", b=len(PREVIEW)).add(1).div(2)
+        writer: Any = self.logger.experiment  # type: ignore[union-attr]
+        writer.add_image("generated", sheet, self.global_step)
+
+    def save(self, folder: Path) -> None:
+        """Writes the averaged weights as a diffusers folder in half precision."""
+        model: Any = copy.deepcopy(self.average.module).half()
+        model["unet"].save_pretrained(folder / "unet")
+        model["text_encoder"].save_pretrained(folder / "text_encoder")
+        self.tokenizer.save_pretrained(folder / "tokenizer")
+        self.scheduler.save_pretrained(folder / "scheduler")
+        index = {
+            "_class_name": "TextToVideoSDPipeline",
+            "unet": ["diffusers", "UNet3DConditionModel"],
+            "vae": ["diffusers", "AutoencoderKL"],
+            "text_encoder": ["transformers", "CLIPTextModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "scheduler": ["diffusers", "DDIMScheduler"],
+        }
+        part = folder / "model_index.json.part"
+        part.write_text(json.dumps(index, indent=2) + "\n")
+        os.replace(part, folder / "model_index.json")
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"], betas=(0.9, 0.98))
+        total = int(self.trainer.max_steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
