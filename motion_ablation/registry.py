@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Generic, TypeVar
@@ -21,10 +21,12 @@ class Registry(Generic[T]):
     Args:
         axis: what the entries are, in the singular; used in messages (``"layout"``).
         package: the package whose import registers the entries; imported at the first look-up.
+        given: parameters that the code supplies, not a user; left out of messages.
     """
 
-    def __init__(self, axis: str, package: str) -> None:
+    def __init__(self, axis: str, package: str, given: tuple[str, ...] = ()) -> None:
         self.axis = axis
+        self.given = given
         self._package = package
         self._entries: dict[str, T] = {}
 
@@ -65,15 +67,17 @@ class Registry(Generic[T]):
         """First line of the entry's docstring."""
         return (inspect.getdoc(self[name]) or "").split("\n")[0]
 
-    def build(self, name: str, /, **options: Any) -> Any:
-        """Calls the entry with ``options``; an unknown option is refused with the valid ones listed."""
+    def check_options(self, name: str, options: Iterable[str]) -> None:
+        """Refuses an unknown name, or an option that the entry does not take, listing the valid ones."""
         entry: Any = self[name]
         parameters = inspect.signature(entry).parameters
         unknown = [key for key in options if key not in parameters]
         if unknown:
-            valid = ", ".join(parameters) or "none"
+            valid = ", ".join(key for key in parameters if key not in self.given) or "none"
             raise UnknownName(f"{self.axis} '{name}' has no option '{unknown[0]}'. Options: {valid}")
-        try:
-            return entry(**options)
-        except TypeError as error:
-            raise ValueError(f"{self.axis} '{name}': {error}") from error
+
+    def build(self, name: str, /, **options: Any) -> Any:
+        """Calls the entry with ``options``; an unknown option is refused with the valid ones listed."""
+        self.check_options(name, options)
+        entry: Any = self[name]
+        return entry(**options)

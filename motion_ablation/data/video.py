@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from math import isfinite
 from pathlib import Path
 from typing import TypeVar
@@ -58,7 +58,7 @@ class Window:
             raise ValueError(f"start must be 0 or more seconds, not {self.start}")
         if self.crop not in CROPS:
             raise ValueError(f"unknown crop '{self.crop}'. Choices: {', '.join(CROPS)}")
-        if not isinstance(self.size, int) and len(self.size) != 2 or min(self.shape) < 1:
+        if (not isinstance(self.size, int) and len(self.size) != 2) or min(self.shape) < 1:
             raise ValueError(f"size must be positive pixels, one number or [height, width], not {self.size}")
 
     @property
@@ -158,7 +158,8 @@ def _read_from(path: Path, window: Window, seek: bool) -> tuple[list[Tensor], fl
         timed = ((_time(frame, path), frame) for frame in chain([first], decoded))
         pictures, end = pick(timed, times, tolerance, lambda frame: _picture(frame, stream, window), _lasting(stream))
         if len(pictures) < window.frames:
-            raise VideoError(f"{path}: {{reason}")
+            reason = _shortage(window, rate, len(pictures), end - origin, _promised(container, stream), 1 / _rate(stream))
+            raise VideoError(f"{path}: {reason}")
     return pictures, rate
 
 
@@ -324,7 +325,7 @@ def write_gif(path: str | Path, frames: Tensor, fps: float, scale: int = 1) -> N
     pictures = [Image.fromarray(picture).convert("P", palette=Image.Palette.ADAPTIVE) for picture in pixels]
     # Rounding the times, not the durations, keeps a clip's length: 8 fps alternates between 120 and 130 ms.
     times = [10 * round(100 * k / fps) for k in range(len(pictures) + 1)]
-    durations = [after - before for before, after in zip(times[:-1], times[1:], strict=True)]
+    durations = [after - before for before, after in pairwise(times)]
     with replacing(path) as partial:
         pictures[0].save(partial, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
 

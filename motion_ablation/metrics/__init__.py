@@ -1,0 +1,45 @@
+"""Metrics of generated videos; importing this package registers them all."""
+
+from motion_ablation.metrics.base import METRICS, MissingWeights, PerSampleMetric, VideoMetric
+from motion_ablation.metrics.features import (
+    ClipEncoder,
+    ImageEncoder,
+    ImageTextEncoder,
+    InceptionFeatures,
+    embed_videos,
+    load_encoder,
+    load_features,
+)
+from motion_ablation.metrics.frechet import FrechetDistance, frechet_from_features
+from motion_ablation.metrics.motion_fidelity import MotionFidelity, motion_fidelity, track_correlations
+from motion_ablation.metrics.temporal_consistency import TemporalConsistency, temporal_consistency
+from motion_ablation.metrics.text_similarity import TextSimilarity, text_similarity
+from motion_ablation.metrics.trackers import CoTracker3Tracker, OpenCVTracker, Tracker, Tracks, load_tracker
+
+__all__ = [
+    "METRICS",
+    "ClipEncoder",
+    "CoTracker3Tracker",
+    "FrechetDistance",
+    "ImageEncoder",
+    "ImageTextEncoder",
+    "InceptionFeatures",
+    "MissingWeights",
+    "MotionFidelity",
+    "OpenCVTracker",
+    "PerSampleMetric",
+    "TemporalConsistency",
+    "TextSimilarity",
+    "Tracker",
+    "Tracks",
+    "VideoMetric",
+    "embed_videos",
+    "frechet_from_features",
+    "load_encoder",
+    "load_features",
+    "load_tracker",
+    "motion_fidelity",
+    "temporal_consistency",
+    "text_similarity",
+    "track_correlations",
+]

@@ -6,7 +6,6 @@ centre of pixel ``i`` of ``w`` is at ``(2 i + 1) / w - 1``. Tracks of videos of 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from motion_ablation.metrics.base import DOWNLOADS, MissingWeights
 from motion_ablation.registry import UnknownName
 
 COTRACKER_FILE = "scaled_offline.pth"
@@ -31,7 +31,7 @@ class Tracks:
 
     Attributes:
         points: ``(b, f, n, 2)`` float, ``(x, y)`` in ``[-1, 1]``; a lost point stays where it was last seen.
-        visible: ``(b, f, n)`` bool; False from the frame on in which the point was lost.
+        visible: ``(b, f, n)`` bool; whether the point is seen in the frame.
     """
 
     points: Tensor
@@ -71,8 +71,8 @@ class OpenCVTracker:
         corners: int = 48,
         window: int = 25,
         size: int = 256,
-        texture: float = 2e-3,
-        round_trip: float = 0.015,
+        texture: float = 2e-5,
+        round_trip: float = 0.006,
     ) -> None:
         if grid < 1 or corners < 0 or window < 3 or size < 1:
             raise ValueError(f"grid >= 1, corners >= 0, window >= 3 and size >= 1 are needed, not {grid}, {corners}, {window}, {size}")
@@ -119,6 +119,61 @@ class OpenCVTracker:
         missing = self.corners - len(corners)
         points = np.concatenate([np.stack([x.ravel(), y.ravel()], 1), corners, np.zeros((missing, 2), np.float32)])
         return points.astype(np.float32), np.arange(len(points)) < len(points) - missing
+
+
+class CoTracker3Tracker:
+    """CoTracker3 (Karaev et al. 2024), offline model, from a local checkout of facebookresearch/co-tracker; loaded at first use.
+
+    Args:
+        checkpoint: the weights file, ``scaled_offline.pth`` of facebook/cotracker3 (its licence: CC-BY-NC 4.0).
+        repository: the checkout; by default the folder ``co-tracker`` beside the weights file.
+        grid: points per side of the regular grid of first-frame points.
+
+    Raises:
+        MissingWeights: at first use, where the file or the checkout is not there; one line says what to fetch.
+    """
+
+    name = "cotracker3"
+
+    def __init__(self, checkpoint: str | Path = DOWNLOADS / COTRACKER_FILE, repository: str | Path | None = None, grid: int = 20) -> None:
+        self.checkpoint = Path(checkpoint).expanduser()
+        self.repository = Path(repository).expanduser() if repository else self.checkpoint.parent / "co-tracker"
+        self.grid = grid
+        self._network: Any = None
+
+    def _load(self) -> Any:
+        if not self.checkpoint.is_file():
+            raise MissingWeights(
+                f"CoTracker3's weights are not at {self.checkpoint}: "
+                f"hf download facebook/cotracker3 {COTRACKER_FILE} --local-dir {self.checkpoint.parent}"
+            )
+        if not (self.repository / "hubconf.py").is_file():
+            raise MissingWeights(
+                f"CoTracker3's code is not at {self.repository}: git clone https://github.com/facebookresearch/co-tracker {self.repository}"
+            )
+        network: Any = torch.hub.load(str(self.repository), "cotracker3_offline", source="local", pretrained=False)
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        network.model.load_state_dict(state.get("model", state))
+        return network.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, frames: Tensor) -> Tracks:
+        """Tracks ``(b, f, 3, h, w)`` in ``[0, 1]``, on the frames' device."""
+        self._network = (self._network or self._load()).to(frames.device)
+        pixels, visible = self._network(frames.float() * 255, grid_size=self.grid)
+        extent = pixels.new_tensor([frames.shape[-1], frames.shape[-2]])
+        return Tracks((2 * pixels + 1) / extent - 1, visible.bool())
+
+
+@cache
+def load_tracker(name: str) -> Tracker:
+    """The tracker called ``opencv``, ``cotracker3`` or ``cotracker3:PATH`` (of the weights file); one object per name."""
+    kind, _, path = name.partition(":")
+    if name == "opencv":
+        return OpenCVTracker()
+    if kind == "cotracker3":
+        return CoTracker3Tracker(path) if path else CoTracker3Tracker()
+    raise UnknownName(f"unknown tracker '{name}'. Choices: opencv, cotracker3, cotracker3:PATH")
 
 
 def _enlarged_images(video: Tensor, size: int) -> list[NDArray[np.uint8]]:

@@ -10,8 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motion_ablation.data.shapes import (
-    CAMERAS, COLORS, MOTIONS, SHAPES, TRANSLATIONS, Array, Scene, appearances, is_held_out, render, sample_scene, trajectory,
-)  # fmt: skip
+    CAMERAS,
+    COLORS,
+    MOTIONS,
+    SHAPES,
+    TRANSLATIONS,
+    Array,
+    Scene,
+    appearances,
+    is_held_out,
+    render,
+    sample_scene,
+    trajectory,
+)
 from motion_ablation.data.shapes_stream import ShapesDataset
 
 SOLID = ("circle", "square", "triangle", "star", "cross")  # a ring has no colour at its centre
@@ -65,7 +76,9 @@ def test_the_object_has_its_colour_at_its_true_centre(seed: int, shape: str, mot
 @few
 @given(seeds, st.sampled_from(sorted(TRANSLATIONS)))
 def test_translations_go_the_way_they_say(seed: int, motion: str) -> None:
-    scene = replace(sample_scene(np.random.default_rng(seed), shape="circle", motion=motion, camera="static"), color="red", background="blue")
+    scene = replace(
+        sample_scene(np.random.default_rng(seed), shape="circle", motion=motion, camera="static"), color="red", background="blue"
+    )
     video, truth = render(scene, 4, 64)
     seen = segment(video[-1], "red") - segment(video[0], "red")
     np.testing.assert_allclose(seen, truth.center[-1] - truth.center[0], atol=0.05)

@@ -84,7 +84,9 @@ def test_folder_is_taken_in_natural_order(tmp_path: Path) -> None:
     assert numbers(frames) == [2, 3, 4] and fps == 4
 
 
-@pytest.mark.parametrize(("fps", "expected"), [(4, [0, 2, 4, 6]), (16, [0, 0, 1, 1, 2, 2, 3, 3]), (12, [0, 0, 1, 2, 2, 3]), (5, [0, 1, 3, 4])])
+@pytest.mark.parametrize(
+    ("fps", "expected"), [(4, [0, 2, 4, 6]), (16, [0, 0, 1, 1, 2, 2, 3, 3]), (12, [0, 0, 1, 2, 2, 3]), (5, [0, 1, 3, 4])]
+)
 def test_resampling_shows_the_last_frame_not_later(tmp_path: Path, fps: float, expected: list[int]) -> None:
     path = encode(tmp_path / "clip.mp4", numbered(16), rate=8)
     frames, rate = read_clip(path, frames=len(expected), fps=fps, size=32)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from motion_ablation.registry import Registry
 
-INTEGRATIONS: Registry[Any] = Registry("integration", "motion_ablation.motion.integrations")
+INTEGRATIONS: Registry[Any] = Registry("integration", "motion_ablation.motion.integrations", given=("channels",))
 
 
 class Integration(nn.Module, ABC):

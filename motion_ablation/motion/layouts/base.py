@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from motion_ablation.records import Site
 from motion_ablation.registry import Registry
 
-LAYOUTS: Registry[Any] = Registry("layout", "motion_ablation.motion.layouts")
+LAYOUTS: Registry[Any] = Registry("layout", "motion_ablation.motion.layouts", given=("site", "channels"))
 
 
 class Layout(nn.Module, ABC):

@@ -1,0 +1,332 @@
+"""Callbacks: metrics at validation, videos, and the run's files. Each reads the samples that a step generated once."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from einops import rearrange
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from motion_ablation.data.segmentation import appearance_of, shows_colors, trajectory_error
+from motion_ablation.data.video import write_gif, write_video
+from motion_ablation.metrics import METRICS
+from motion_ablation.motion.config import named
+from motion_ablation.records import Sample
+
+
+def run_folder(trainer: L.Trainer) -> Path:
+    """Where a run writes: its logger's folder, else the trainer's root."""
+    folder = trainer.logger.log_dir if isinstance(trainer.logger, TensorBoardLogger) else None
+    return Path(folder or trainer.default_root_dir)
+
+
+def cell_of(sample: Sample) -> dict[str, Any]:
+    """What determines a sample, for a table's row."""
+    return {"reference": sample.reference.name, "prompt": sample.prompt, "seed": sample.seed, "noise": sample.noise}
+
+
+class SampleCallback(Callback):
+    """A callback that sees every generated sample, at validation and test alike."""
+
+    def on_samples(self, trainer: L.Trainer, module: Any, samples: list[Sample]) -> None:
+        """Called once per batch of generated videos."""
+
+    def start(self, trainer: L.Trainer, module: Any) -> None:
+        """Called before the first batch."""
+
+    def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
+        """Called after the last batch; ``stage`` is ``val`` or ``test``."""
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.start(trainer, pl_module)
+
+    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.start(trainer, pl_module)
+
+    def on_validation_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *args: Any) -> None:
+        self.on_samples(trainer, pl_module, outputs["samples"])
+
+    def on_test_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *args: Any) -> None:
+        self.on_samples(trainer, pl_module, outputs["samples"])
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.end(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.end(trainer, pl_module, "test")
+
+
+class MetricCallback(SampleCallback):
+    """Computes one metric at validation, separately for each initial noise, and logs ``val/<noise>/<metric>``.
+
+    Args:
+        metric: ``{name: ..., **options}`` of a registered metric.
+
+    Attributes:
+        rows: one row per scored sample of the last validation: its cell, and the score under the metric's name.
+    """
+
+    def __init__(self, metric: dict[str, Any]) -> None:
+        self.name, self.options = named(METRICS, metric, "MetricCallback.metric")
+        self.states: dict[str, Any] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.values: dict[str, float] = {}
+
+    @property
+    def state_key(self) -> str:
+        return f"MetricCallback[{self.name}]"
+
+    def start(self, trainer: L.Trainer, module: Any) -> None:
+        self.rows = []
+        noises = trainer.datamodule.hparams["noises"]  # type: ignore[attr-defined]
+        for noise in noises:
+            if noise not in self.states:
+                self.states[noise] = METRICS.build(self.name, **self.options).to(module.device)
+            self.states[noise].reset()
+
+    def on_samples(self, trainer: L.Trainer, module: Any, samples: list[Sample]) -> None:
+        scores = self.states[samples[0].noise].update_samples(samples)
+        if scores is not None:
+            self.rows += [{**cell_of(sample), self.name: score} for sample, score in zip(samples, scores, strict=True)]
+
+    def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
+        self.values = {f"{noise}/{self.name}": float(state.compute()) for noise, state in self.states.items()}
+        # States have synchronised already, so every rank logs the same number.
+        for name, value in self.values.items():
+            module.log(f"{stage}/{name}", value, rank_zero_only=True)
+
+
+class TruthCallback(SampleCallback):
+    """On built-in references: how far the generated object is from the true trajectory, judged by its colour.
+
+    Logs, per initial noise, the mean ``trajectory_error`` (the frame is 2 wide; lower is better), ``direction`` (cosine
+    of displacements with the true ones) and ``prompt_colors`` (share of videos that show the prompt's two colours).
+    Real references have no truth and are left out.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.values: dict[str, float] = {}
+
+    def start(self, trainer: L.Trainer, module: Any) -> None:
+        self.rows = []
+
+    def on_samples(self, trainer: L.Trainer, module: Any, samples: list[Sample]) -> None:
+        for sample in samples:
+            appearance = appearance_of(sample.prompt)
+            if appearance is None:
+                continue
+            _, color, background = appearance
+            row = {**cell_of(sample), "prompt_colors": float(shows_colors(sample.frames, color, background))}
+            if "center" in sample.reference.truth:
+                error, direction = trajectory_error(sample.frames, color, sample.reference.truth["center"])
+                row.update(trajectory_error=error, direction=direction)
+            self.rows.append(row)
+
+    def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
+        self.values = {}
+        for noise in {row["noise"] for row in self.rows}:
+            for name in ("trajectory_error", "direction", "prompt_colors"):
+                scores = [row[name] for row in self.rows if row["noise"] == noise and name in row]
+                if scores:
+                    self.values[f"{noise}/{name}"] = float(np.mean(scores))
+                    module.log(f"{stage}/{noise}/{name}", float(np.mean(scores)), sync_dist=True)
+
+
+def labelled(frames: Tensor, label: str, width: int) -> Tensor:
+    """Videos ``(f, 3, h, w)`` enlarged to ``width`` pixels with a strip of text above, same axes and range."""
+    factor = max(1, round(width / frames.shape[-1]))
+    large = frames.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    strip = Image.new("RGB", (large.shape[-1], 14), "white")
+    ImageDraw.Draw(strip).text((2, 1), label[: large.shape[-1] // 6], fill="black")
+    text = torch.from_numpy(np.array(strip)).permute(2, 0, 1)[None].float() / 255
+    return torch.cat([text.expand(len(large), -1, -1, -1).to(large), large], 2)
+
+
+def side_by_side(videos: list[tuple[str, Tensor]], width: int = 128) -> Tensor:
+    """Labelled videos next to each other, cut to the shortest: ``(f, 3, h, total width)``."""
+    length = min(len(frames) for _, frames in videos)
+    height = videos[0][1].shape[-2:]
+    resized = [
+        (label, frames[:length] if frames.shape[-2:] == height else torch.nn.functional.interpolate(frames[:length], size=height))
+        for label, frames in videos
+    ]
+    return torch.cat([labelled(frames.cpu(), label, width) for label, frames in resized], -1)
+
+
+def add_gif(writer: SummaryWriter, tag: str, frames: Tensor, fps: float, step: int) -> None:
+    """Adds an animated GIF as an image summary, which TensorBoard plays."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    images = [Image.fromarray(image) for image in (rearrange(frames, "f c h w -> f h w c") * 255).round().byte().cpu().numpy()]
+    buffer = io.BytesIO()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0)
+    height, width = images[0].height, images[0].width
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue())
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+
+class VideoCallback(SampleCallback):
+    """Shows reference and generated videos as playing GIFs in TensorBoard, and writes the same GIFs to ``videos/``.
+
+    Args:
+        limit: most generated videos shown per reference and initial noise.
+        frames: also keep every generated video, lossless, as ``frames/*.npz`` (uint8), for later scoring.
+    """
+
+    def __init__(self, limit: int = 4, frames: bool = False) -> None:
+        self.limit, self.frames = limit, frames
+        self._shown: dict[tuple[str, str], list[Sample]] = {}
+
+    def start(self, trainer: L.Trainer, module: Any) -> None:
+        self._shown = {}
+
+    def on_samples(self, trainer: L.Trainer, module: Any, samples: list[Sample]) -> None:
+        shown = self._shown.setdefault((samples[0].reference.name, samples[0].noise), [])
+        shown += samples[: max(0, self.limit - len(shown))]
+        if self.frames and not trainer.sanity_checking:
+            for sample in samples:
+                save_frames(run_folder(trainer) / "frames", sample)
+
+    def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        for (name, noise), samples in self._shown.items():
+            reference = samples[0].reference
+            videos = [("reference", reference.frames)] + [(f"{s.prompt} ({s.seed})", s.frames) for s in samples]
+            sheet = side_by_side(videos)
+            write_gif(run_folder(trainer) / "videos" / f"{name}-{noise}.gif", sheet, reference.fps)
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    add_gif(logger.experiment, f"{name}/{noise}", sheet, reference.fps, trainer.global_step)
+
+
+def sample_stem(sample: Sample) -> str:
+    """A file name for a sample: reference, prompt, seed and noise."""
+    words = "-".join("".join(c if c.isalnum() else " " for c in sample.prompt.lower()).split())[:80]
+    return f"{sample.reference.name}_{words}_{sample.seed}_{sample.noise}"
+
+
+def save_frames(folder: Path, sample: Sample) -> Path:
+    """Keeps a sample lossless (uint8 ``(f, h, w, 3)`` under ``frames``), atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{sample_stem(sample)}.npz"
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez_compressed(file, frames=(rearrange(sample.frames, "f c h w -> f h w c") * 255).round().byte().cpu().numpy())
+    os.replace(part, path)
+    return path
+
+
+class PredictionWriter(Callback):
+    """Writes what ``lightning predict`` generates, one mp4 and one GIF per video, into ``predictions/``."""
+
+    def on_predict_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *args: Any) -> None:
+        folder = run_folder(trainer) / "predictions"
+        for sample in outputs["samples"]:
+            write_video(folder / f"{sample_stem(sample)}.mp4", sample.frames, sample.reference.fps)
+            write_gif(folder / f"{sample_stem(sample)}.gif", sample.frames, sample.reference.fps)
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        print(f"videos are in {run_folder(trainer) / 'predictions'}")
+
+
+class EmbeddingCallback(Callback):
+    """Writes the trained embeddings to ``motion.safetensors`` when training ends, and reports their size."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if pl_module.embeddings.parameter_count == 0:
+            # Nothing learns: one short epoch leads to the validation at once.
+            trainer.fit_loop.max_epochs = 1
+            trainer.check_val_every_n_epoch = 1
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero and pl_module.embeddings.parameter_count and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            folder = run_folder(trainer)
+            folder.mkdir(parents=True, exist_ok=True)
+            pl_module.embeddings.save(folder / "motion.safetensors", backbone=pl_module.backbone.fingerprint)
+
+
+class ResultCallback(SampleCallback):
+    """Writes ``result.json`` after validation: configuration, seed, versions, timings, parameter counts, scores.
+
+    Also gives TensorBoard's HParams tab the hyper-parameters with the metrics, so that runs can be compared.
+    """
+
+    PACKAGES = ("motion-ablation", "torch", "lightning", "diffusers", "transformers", "torchmetrics", "clean-fid")
+
+    def __init__(self) -> None:
+        self.started = time.time()
+        self.train_seconds = 0.0
+        self.config: dict[str, Any] = {}
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.started = time.time()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.train_seconds = time.time() - self.started
+
+    def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        scorers = [c for c in trainer.callbacks if isinstance(c, MetricCallback | TruthCallback)]  # type: ignore[attr-defined]
+        values: dict[str, float] = {}
+        for scorer in scorers:
+            values.update(scorer.values)
+        result = {
+            "status": "done",
+            "config": self.config,
+            "seed": os.environ.get("PL_GLOBAL_SEED"),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in self.PACKAGES}},
+            "parameters": {
+                "trainable": module.embeddings.parameter_count,
+                "frozen": sum(p.numel() for p in module.backbone.parameters()),
+            },
+            "steps": trainer.global_step,
+            "seconds": round(time.time() - self.started, 2),
+            "backbone": module.backbone.fingerprint,
+            "metrics": values,
+            "protocols": {c.name: next(iter(c.states.values())).protocol for c in scorers if isinstance(c, MetricCallback) and c.states},
+            "cells": merge_rows([row for scorer in scorers for row in scorer.rows]),
+        }
+        folder = run_folder(trainer)
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / "result.json.part"
+        part.write_text(json.dumps(result, indent=1, default=str) + "\n")
+        os.replace(part, folder / "result.json")
+        self._log_hparams(trainer, module, values)
+
+    @staticmethod
+    def _log_hparams(trainer: L.Trainer, module: Any, values: dict[str, float]) -> None:
+        config = module.motion_config
+        flat: dict[str, Any] = {
+            f"{name}.{axis}": " ".join(str(v) for v in getattr(stream, axis).values())
+            for name, stream in config.streams().items()
+            for axis in ("layout", "integration", "debias")
+        }
+        flat |= {"lr": module.optimizer_config.lr, "guidance": module.sampling.guidance, "parameters": module.embeddings.parameter_count}
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(flat, {f"hp/{name}": value for name, value in values.items()})
+
+
+def merge_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Joins the scores of several metrics on the cell they belong to, in first-seen order."""
+    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        merged.setdefault(tuple(row[key] for key in ("reference", "prompt", "seed", "noise")), {}).update(row)
+    return list(merged.values())

@@ -1,0 +1,279 @@
+"""Networks that turn frames and texts into vectors; injected into the metrics, shared by them, and run once per video."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import urllib.request
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from motion_ablation.metrics.base import DOWNLOADS, MissingWeights
+
+T = TypeVar("T")
+INCEPTION_FILE = "inception-2015-12-05.pt"
+INCEPTION_URL = f"https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/{INCEPTION_FILE}"
+CLIP_FILES = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
+BATCH = 64
+MEMO_VIDEOS = 64
+
+
+class ImageEncoder(Protocol):
+    """A frozen network over frames.
+
+    Attributes:
+        name: which network. resize: how frames are brought to its size. dimension: ``d``.
+    """
+
+    name: str
+    resize: str
+
+    @property
+    def dimension(self) -> int: ...
+
+    def images(self, frames: Tensor) -> Tensor:
+        """``(n, 3, h, w)`` float in ``[0, 1]`` to ``(n, d)``."""
+        ...
+
+
+class ImageTextEncoder(ImageEncoder, Protocol):
+    """A frozen network that puts frames and texts into one space; all vectors have length one."""
+
+    def texts(self, texts: list[str]) -> Tensor:
+        """``m`` texts to ``(m, d)``."""
+        ...
+
+
+class ClipEncoder:
+    """A CLIP model from a folder written by ``save_pretrained`` or from the Hugging Face hub; loaded at first use, frozen.
+
+    Args:
+        source: ``shapes`` (the package's own), a folder, or a repository such as ``openai/clip-vit-base-patch32``. Image size, mean and
+            standard deviation come from its ``preprocessor_config.json``.
+
+    Raises:
+        MissingWeights: at first use, where the weights are neither here nor to be had.
+    """
+
+    resize = "short side to the network's size, antialiased bicubic, centre crop"
+
+    def __init__(self, source: str | Path = "shapes") -> None:
+        self.name = f"CLIP {source}"
+        self.source = str(source)
+        self._loaded: tuple[Any, Any, _Preprocessing] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_encoder, (self.source,)
+
+    def _load(self, device: torch.device | None = None) -> tuple[Any, Any, _Preprocessing]:
+        if self._loaded is None:
+            from transformers import AutoTokenizer, CLIPModel
+
+            folder = clip_folder(self.source)
+            network: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self._loaded = network.eval().requires_grad_(False), tokenizer, _Preprocessing.read(folder)
+        if device is not None:
+            self._loaded[0].to(device)
+        return self._loaded
+
+    @property
+    def dimension(self) -> int:
+        return int(self._load()[0].config.projection_dim)
+
+    @torch.no_grad()
+    def images(self, frames: Tensor) -> Tensor:
+        """``(n, 3, h, w)`` float in ``[0, 1]`` to unit vectors ``(n, d)``, on the frames' device."""
+        network, _, preprocessing = self._load(frames.device)
+        parts = [
+            network.visual_projection(network.vision_model(pixel_values=preprocessing(part)).pooler_output) for part in frames.split(BATCH)
+        ]
+        return F.normalize(torch.cat(parts).float(), dim=-1)
+
+    @torch.no_grad()
+    def texts(self, texts: list[str]) -> Tensor:
+        """``m`` texts, cut at the network's length, to unit vectors ``(m, d)``, on the network's device."""
+        network, tokenizer, _ = self._load()
+        length = network.config.text_config.max_position_embeddings
+        tokens = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt").to(network.device)
+        hidden = network.text_model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
+        return F.normalize(network.text_projection(hidden.pooler_output).float(), dim=-1)
+
+
+class InceptionFeatures:
+    """clean-fid's InceptionV3 (2,048 features, unnormalised) behind clean-fid's resize; loaded at first use from a local file.
+
+    Frames are rounded to 8 bits first, as clean-fid sees them in image files.
+
+    Args:
+        path: the weights file ``inception-2015-12-05.pt`` or the folder that holds it.
+
+    Raises:
+        MissingWeights: at first use, where the file is not there.
+    """
+
+    resize = "clean-fid 'clean': to 299x299, PIL bicubic, antialiased, not quantised"
+    dimension = 2048
+
+    def __init__(self, path: str | Path = DOWNLOADS) -> None:
+        self.name = "InceptionV3 (clean-fid)"
+        path = Path(path).expanduser()
+        self.path = path if path.suffix == ".pt" else path / INCEPTION_FILE
+        self._loaded: tuple[Any, Callable[[Any], Any]] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_features, (f"inception:{self.path}",)
+
+    def _load(self) -> tuple[Any, Callable[[Any], Any]]:
+        if self._loaded is None:
+            if self.path.name != INCEPTION_FILE or not self.path.is_file():
+                wanted = self.path.parent / INCEPTION_FILE
+                raise MissingWeights(f"clean-fid's Inception is not at {wanted}: curl --create-dirs -o {wanted} {INCEPTION_URL}")
+            from cleanfid.inception_torchscript import InceptionV3W
+            from cleanfid.resize import build_resizer
+
+            network = InceptionV3W(str(self.path.parent), download=False, resize_inside=False).eval().requires_grad_(False)
+            self._loaded = network, build_resizer("clean")
+        return self._loaded
+
+    @torch.no_grad()
+    def images(self, frames: Tensor) -> Tensor:
+        """``(n, 3, h, w)`` float in ``[0, 1]`` to ``(n, 2048)``, on the frames' device."""
+        network, resize = self._load()
+        network.to(frames.device)
+        pixels = (frames * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        parts = []
+        for start in range(0, len(pixels), BATCH):
+            resized = [torch.from_numpy(resize(image)).permute(2, 0, 1) for image in pixels[start : start + BATCH]]
+            parts.append(network(torch.stack(resized).to(frames.device)).float())
+        return torch.cat(parts)
+
+
+@cache
+def load_encoder(source: str) -> ClipEncoder:
+    """The CLIP encoder of a source, one object per source, so that all metrics share one network."""
+    return ClipEncoder(source)
+
+
+@cache
+def load_features(name: str) -> ImageEncoder:
+    """The image network called ``inception``, ``inception:PATH``, or by a source of :class:`ClipEncoder`; one object per name."""
+    kind, _, path = name.partition(":")
+    if kind == "inception":
+        return InceptionFeatures(path) if path else InceptionFeatures()
+    return load_encoder(name)
+
+
+_memos: WeakKeyDictionary[Any, OrderedDict[Any, Tensor]] = WeakKeyDictionary()
+
+
+def embed_videos(encoder: ImageEncoder, frames: Tensor) -> Tensor:
+    """Image embeddings of videos; each encoder remembers its latest videos by their content, so that metrics share the work.
+
+    Args:
+        frames: ``(b, f, 3, h, w)`` float32 in ``[0, 1]``.
+
+    Returns:
+        ``(b, f, d)``, on the frames' device.
+    """
+    memo = _memos.setdefault(encoder, OrderedDict())
+    embedded = once_per_video(memo, frames, lambda videos: list(encoder.images(videos.flatten(0, 1)).unflatten(0, videos.shape[:2])))
+    return torch.stack([video.to(frames.device) for video in embedded])
+
+
+def once_per_video(memo: OrderedDict[Any, T], frames: Tensor, compute: Callable[[Tensor], list[T]]) -> list[T]:
+    """One value per video of a batch, computed in one go for those whose content ``memo`` does not hold; it keeps the latest videos."""
+    keys = [(tuple(video.shape), content_key(video)) for video in frames]
+    found = {key: memo[key] for key in keys if key in memo}
+    new = {key: index for index, key in enumerate(keys) if key not in found}
+    if new:
+        found.update(zip(new, compute(frames[list(new.values())]), strict=True))
+    for key in keys:
+        memo[key] = found[key]
+        memo.move_to_end(key)
+    while len(memo) > MEMO_VIDEOS:
+        memo.popitem(last=False)
+    return [found[key] for key in keys]
+
+
+def content_key(video: Tensor) -> bytes:
+    """A digest of a float32 tensor's values."""
+    return hashlib.blake2b(video.detach().cpu().contiguous().numpy().tobytes(), digest_size=16).digest()
+
+
+def clip_folder(source: str) -> Path:
+    """The local folder of a :class:`ClipEncoder` source; a repository is looked for in the local cache first, then on the hub.
+
+    Raises:
+        MissingWeights: in one line, where it is not to be had.
+    """
+    if source == "shapes":
+        folder = Path(__file__).parents[1] / "weights" / "shapes" / "clip"
+        remedy = "it ships with the package; write it with: lightning fit --config experiments/pretrain/clip.yaml"
+    elif Path(source).expanduser().is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        folder = Path(source).expanduser()
+        remedy = f"hf download openai/clip-vit-base-patch32 --local-dir {folder}"
+    else:
+        folder = _hub_folder(source) or DOWNLOADS / source.replace("/", "--")
+        remedy = f"hf download {source} --local-dir {folder}, then name that folder"
+    missing = [name for name in CLIP_FILES if not (folder / name).is_file()]
+    if missing or not (list(folder.glob("*.safetensors")) or list(folder.glob("*.bin"))):
+        raise MissingWeights(f"CLIP '{source}' is not complete at {folder} (no {', '.join(missing) or 'weights'}): {remedy}")
+    return folder
+
+
+def _hub_folder(repository: str) -> Path | None:
+    """The repository's folder in the local cache, downloaded where the hub can be reached within seconds; None where not."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        cached = Path(snapshot_download(repository, local_files_only=True))
+        if all((cached / name).is_file() for name in CLIP_FILES):
+            return cached
+    except LocalEntryNotFoundError:
+        pass
+    if constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        with urllib.request.urlopen(f"{constants.ENDPOINT}/{repository}/resolve/main/config.json", timeout=4):
+            pass
+        return Path(snapshot_download(repository, allow_patterns=["*.json", "*.txt", "model.safetensors", "pytorch_model.bin"]))
+    except OSError:
+        return None
+
+
+class _Preprocessing:
+    """CLIP's image preprocessing as tensor operations: resize of the short side, centre crop, normalisation."""
+
+    def __init__(self, short: int, crop: tuple[int, int], mean: list[float], std: list[float]) -> None:
+        self.short, self.crop, self.mean, self.std = short, crop, mean, std
+
+    @classmethod
+    def read(cls, folder: Path) -> _Preprocessing:
+        config = json.loads((folder / "preprocessor_config.json").read_text())
+        size, crop = config["size"], config.get("crop_size", config["size"])
+        short = size if isinstance(size, int) else size.get("shortest_edge") or min(size["height"], size["width"])
+        height, width = (crop, crop) if isinstance(crop, int) else (crop.get("height", short), crop.get("width", short))
+        return cls(short, (height, width), config["image_mean"], config["image_std"])
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """``(n, 3, h, w)`` in ``[0, 1]`` to the network's ``(n, 3, h', w')``."""
+        height, width = frames.shape[-2:]
+        scale = self.short / min(height, width)
+        size = (max(round(height * scale), self.crop[0]), max(round(width * scale), self.crop[1]))
+        if size != (height, width):
+            frames = F.interpolate(frames, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        top, left = (size[0] - self.crop[0]) // 2, (size[1] - self.crop[1]) // 2
+        frames = frames[..., top : top + self.crop[0], left : left + self.crop[1]]
+        mean, std = (frames.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return (frames - mean) / std

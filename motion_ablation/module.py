@@ -1,0 +1,253 @@
+"""The LightningModule: the training sentence and the generating sentence."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from motion_ablation.artefacts import Artefacts, content_hash
+from motion_ablation.backbones import BACKBONES, Backbone, Posterior
+from motion_ablation.data.reference import Cell
+from motion_ablation.initial_noise import INITIAL_NOISES
+from motion_ablation.motion import MotionConfig, MotionEmbeddings
+from motion_ablation.motion.config import named
+from motion_ablation.objectives import OBJECTIVES
+from motion_ablation.records import Clip, Sample, Site
+
+
+@dataclass
+class BackboneConfig:
+    """The frozen model: a registered class of backbone, and where its weights are.
+
+    Attributes:
+        name: entry of the backbone registry. source: ``shapes``, a diffusers folder, or a hub id.
+        options: further options of that entry, such as ``{dtype: float16, vae_slicing: true}``.
+    """
+
+    name: str = "unet3d"
+    source: str = "shapes"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW, as in the paper.
+
+    Attributes:
+        lr: learning rate of the embeddings. weight_decay: as in AdamW.
+        integration_lr: learning rate of an integration's own weights, such as concatenation's projection.
+    """
+
+    lr: float = 0.02
+    weight_decay: float = 0.01
+    integration_lr: float = 0.001
+
+
+@dataclass
+class SamplingConfig:
+    """How videos are generated.
+
+    Attributes:
+        steps: DDIM steps. guidance: classifier-free guidance; 1 is none. negative_prompt: text of the other branch.
+        inversion_steps: DDIM inversion steps of the reference, with an empty prompt and no guidance.
+        noises: options of initial noises, by name, such as ``{blend: {rho: 0.5}}``.
+    """
+
+    steps: int = 30
+    guidance: float = 12.0
+    negative_prompt: str = ""
+    inversion_steps: int = 50
+    noises: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises ``ValueError`` naming the key that cannot work."""
+        for key in ("steps", "inversion_steps"):
+            if not 1 <= getattr(self, key) <= 1000:
+                raise ValueError(f"sampling.{key} must be from 1 to 1000, not {getattr(self, key)}")
+        if self.guidance < 1:
+            raise ValueError(f"sampling.guidance must be at least 1 (no guidance), not {self.guidance}")
+        for name, options in self.noises.items():
+            named(INITIAL_NOISES, {"name": name, **options}, "sampling.noises")
+            INITIAL_NOISES.build(name, **options)
+
+
+@lru_cache(maxsize=1)
+def _load(name: str, source: str, options: tuple[tuple[str, Any], ...]) -> Backbone:
+    backbone: Backbone = BACKBONES.build(name, source=source, **dict(options))
+    return backbone
+
+
+def load_backbone(config: BackboneConfig) -> Backbone:
+    """The frozen model, loaded once per process for as long as the configuration stays the same."""
+    return _load(config.name, config.source, tuple(sorted(config.options.items())))
+
+
+def cell_seed(cell: Cell) -> int:
+    """Seed of a cell's fresh noise: the same for every experiment, so that differences are paired on common noise."""
+    return int.from_bytes(hashlib.sha256(f"{cell.seed} {cell.prompt}".encode()).digest()[:7], "big")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is computed once per reference: its latents, its caption's embedding, and where motion can be attached."""
+
+    posterior: Posterior
+    caption: Tensor
+    sites: list[Site]
+    recipe: dict[str, Any]
+
+
+class MotionInversion(L.LightningModule):
+    """Learns motion embeddings on one reference video and generates new videos with them (arXiv 2403.20193).
+
+    Args:
+        backbone: the frozen model. motion: the embedding's streams; ``null`` is the plain backbone.
+        objective: ``{name: ..., **options}`` of the training loss. optimizer, sampling: see their classes.
+        embedding: a trained ``motion.safetensors`` to start from, or to generate with; it brings its own ``motion``.
+        cache: folder for latents, caption embeddings and inverted noise, which all runs share.
+    """
+
+    def __init__(
+        self,
+        backbone: BackboneConfig = BackboneConfig(),
+        motion: MotionConfig | None = None,
+        objective: dict[str, Any] = {"name": "denoising"},  # noqa: B006
+        optimizer: OptimizerConfig = OptimizerConfig(),
+        sampling: SamplingConfig = SamplingConfig(),
+        embedding: str | None = None,
+        cache: str = "cache",
+    ) -> None:
+        super().__init__()
+        self.motion_config = motion or MotionConfig()
+        self.motion_config.check()
+        sampling.check()
+        objective_name, options = named(OBJECTIVES, objective, "model.objective")
+        named(BACKBONES, {"name": backbone.name, "source": backbone.source, **backbone.options}, "model.backbone")
+        self.objective = OBJECTIVES.build(objective_name, **options)
+        self.optimizer_config, self.sampling = optimizer, sampling
+        self.artefacts = Artefacts(cache)
+        self.motion: MotionEmbeddings | None = MotionEmbeddings.load(embedding) if embedding else None
+        self.backbone = load_backbone(backbone)
+        self.strict_loading = False
+        self._prepared: dict[tuple[str, tuple[int, ...]], Prepared] = {}
+
+    def setup(self, stage: str) -> None:
+        """Makes the embeddings for the clips of the data module."""
+        if self.motion is None:
+            window = self.trainer.datamodule.dataset.window  # type: ignore[attr-defined]
+            self.make_motion(window.frames, *window.shape)
+
+    def make_motion(self, frames: int, height: int, width: int) -> None:
+        """Creates fresh embeddings for clips of this length and size in pixels."""
+        self.motion = MotionEmbeddings(self.motion_config, self.backbone.sites(frames, height, width)).to(self.device)
+
+    @property
+    def embeddings(self) -> MotionEmbeddings:
+        """The trainable module. Raises ``RuntimeError`` before :meth:`setup`."""
+        if self.motion is None:
+            raise RuntimeError("the motion embeddings are made in setup(), which knows the clips' size")
+        return self.motion
+
+    # The training sentence.
+
+    def prepare(self, clip: Clip) -> Prepared:
+        """Latents and caption embedding of a reference, computed once and kept on disk."""
+        memo = (clip.name, tuple(clip.frames.shape))
+        if memo not in self._prepared:
+            frames, _, height, width = clip.frames.shape
+            recipe = {"backbone": self.backbone.fingerprint, "frames": content_hash(clip.frames), "caption": clip.caption}
+            stored = self.artefacts.get("latents", recipe, lambda: self._encode(clip))
+            stored = {name: tensor.to(self.device) for name, tensor in stored.items()}
+            posterior = Posterior(stored["mean"], stored["std"])
+            self._prepared[memo] = Prepared(posterior, stored["caption"], self.backbone.sites(frames, height, width), recipe)
+        return self._prepared[memo]
+
+    def _encode(self, clip: Clip) -> dict[str, Tensor]:
+        posterior = self.backbone.encode(clip.frames)
+        return {"mean": posterior.mean, "std": posterior.std, "caption": self.backbone.embed([clip.caption])}
+
+    def training_step(self, clip: Clip, _: int) -> Tensor | None:
+        if self.embeddings.parameter_count == 0:
+            return None
+        ready = self.prepare(clip)
+        clean = ready.posterior.sample()
+        noise = torch.randn_like(clean)
+        timestep = torch.randint(self.backbone.scheduler.config.num_train_timesteps, (1,), device=clean.device)
+        noisy = self.backbone.scheduler.add_noise(clean, noise, timestep)
+        with self.embeddings.attached(self.backbone.denoiser, ready.sites):
+            predicted = self.backbone.denoise(noisy, timestep, ready.caption)
+        loss: Tensor = self.objective(predicted, self.backbone.target(clean, noise, timestep))
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.global_step}; lower model.optimizer.lr (now {self.optimizer_config.lr}) or train in 32-bit precision"
+            )
+        self.log("train/loss", loss, prog_bar=True, batch_size=1)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        config, groups = self.optimizer_config, []
+        for rate, inside in ((config.lr, False), (config.integration_lr, True)):
+            chosen = [p for name, p in self.embeddings.named_parameters() if (".integration." in name) == inside]
+            if chosen:
+                groups.append({"params": chosen, "lr": rate})
+        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay) if groups else None
+
+    # The generating sentence.
+
+    @torch.no_grad()
+    def inverted_noise(self, clip: Clip) -> Tensor:
+        """DDIM inversion of the reference on the bare backbone, computed once and kept on disk."""
+        ready = self.prepare(clip)
+        recipe = {**ready.recipe, "steps": self.sampling.inversion_steps}
+        empty = self.backbone.embed([""])
+        invert = lambda: {"noise": self.backbone.invert(ready.posterior.mean, empty, self.sampling.inversion_steps)}  # noqa: E731
+        return self.artefacts.get("inverted", recipe, invert)["noise"].to(self.device)
+
+    @torch.no_grad()
+    def initial_latents(self, cells: list[Cell]) -> Tensor:
+        """Where the cells start from, ``(b, c, f, h, w)``."""
+        clip = cells[0].reference
+        shape = self.backbone.latent_shape(len(clip.frames), *clip.frames.shape[-2:])
+        draws = [torch.randn(shape, generator=torch.Generator().manual_seed(cell_seed(cell))) for cell in cells]
+        strategy = INITIAL_NOISES.build(cells[0].noise, **self.sampling.noises.get(cells[0].noise, {}))
+        inverted = self.inverted_noise(clip) if strategy.needs_inversion else None
+        return strategy(torch.stack(draws).to(self.device), inverted)
+
+    @torch.no_grad()
+    def generate(self, cells: list[Cell]) -> list[Sample]:
+        """New videos for cells that share a reference and an initial noise, in one batch, motion in both branches."""
+        clip = cells[0].reference
+        ready, sampling = self.prepare(clip), self.sampling
+        text = self.backbone.embed([cell.prompt for cell in cells])
+        negative = self.backbone.embed([sampling.negative_prompt])
+        noise = self.initial_latents(cells)
+        with self.embeddings.attached(self.backbone.denoiser, ready.sites, generating=True):
+            latents = self.backbone.generate(noise, text, negative, sampling.steps, sampling.guidance)
+        videos = self.backbone.decode(latents)
+        return [Sample(video, clip, cell.prompt, cell.seed, cell.noise) for video, cell in zip(videos, cells, strict=True)]
+
+    def validation_step(self, cells: list[Cell], _: int) -> dict[str, list[Sample]]:
+        return {"samples": self.generate(cells)}
+
+    def test_step(self, cells: list[Cell], _: int) -> dict[str, list[Sample]]:
+        return {"samples": self.generate(cells)}
+
+    def predict_step(self, cells: list[Cell], _: int) -> dict[str, list[Sample]]:
+        return {"samples": self.generate(cells)}
+
+    # The checkpoint holds what was trained, not the frozen model.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] = {name: t for name, t in checkpoint["state_dict"].items() if name.startswith("motion.")}
+        checkpoint["motion"] = self.embeddings.config.to_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint.get("motion")
+        if saved is not None and saved != self.embeddings.config.to_dict():
+            raise ValueError("this checkpoint was trained with another model.motion; run with the configuration that made it")

@@ -1,0 +1,189 @@
+"""Motion Embeddings: the trainable module, its attachment to a frozen denoiser, and its file.
+
+Everything happens at the projections of temporal self-attentions, by forward hooks: no code of the backbone is replaced,
+and detaching leaves it as it was, bit for bit. Equations of the paper (arXiv 2403.20193), with ``F`` the normed feature
+``(b * h * w, f, c)``::
+
+    Q = (F + M_qk) W_q      K = (F + M_qk) W_k      V = (F + M_v) W_v
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from motion_ablation.motion.config import MotionConfig, StreamConfig
+from motion_ablation.motion.debiases import DEBIASES
+from motion_ablation.motion.integrations import INTEGRATIONS
+from motion_ablation.motion.layouts import LAYOUTS
+from motion_ablation.records import Site
+
+FORMAT = "motion_ablation/1"
+
+
+def key(name: str) -> str:
+    """A module path as a name that ``nn.ModuleDict`` takes."""
+    return name.replace(".", "/")
+
+
+class StreamAtSite(nn.Module):
+    """One stream at one attention (or shared by a block's): its layout and its integration."""
+
+    def __init__(self, config: StreamConfig, site: Site, channels: int) -> None:
+        super().__init__()
+        layout, integration, debias = dict(config.layout), dict(config.integration), dict(config.debias)
+        self.layout = LAYOUTS.build(layout.pop("name"), site=site, channels=channels, **layout)
+        self.integration = INTEGRATIONS.build(integration.pop("name"), channels=channels, **integration)
+        self.debias = DEBIASES.build(debias.pop("name"), **debias)
+
+    def dense(self, frames: int, height: int, width: int, generating: bool) -> Tensor:
+        """``(1 or h * w, f, c)``, debiased if ``generating``."""
+        motion = self.layout(frames, height, width)
+        return self.debias(motion) if generating else motion
+
+    def forward(self, features: Tensor, motion: Tensor, height: int, width: int) -> Tensor:
+        """``(b * h * w, f, c)`` features, batch outermost, with the dense embedding integrated."""
+        count = height * width if len(motion) > 1 else 1
+        split = features.unflatten(0, (-1, count))
+        return self.integration(split, motion.to(features.dtype)).flatten(0, 1)
+
+
+class MotionEmbeddings(nn.Module):
+    """All streams at all chosen sites; what training optimises and a checkpoint holds.
+
+    Args:
+        config: the streams. sites: every site of the backbone as it sees the training clip; ``config.sites`` selects.
+    """
+
+    def __init__(self, config: MotionConfig, sites: list[Site]) -> None:
+        super().__init__()
+        config.check()
+        self.config = config
+        self.sites = config.sites.select(sites) if config.streams() else []
+        self.streams = nn.ModuleDict()
+        for name, stream in config.streams().items():
+            for site in self.sites:
+                for owner in self.owners(stream, site):
+                    self.streams[f"{name}:{key(owner)}"] = StreamAtSite(stream, site, site.channels)
+
+    @staticmethod
+    def owners(stream: StreamConfig, site: Site) -> list[str]:
+        """Module paths that own an embedding: the block if its attentions share it, else each attention."""
+        return [site.name] if stream.shared else [f"{site.name}.{attention}" for attention in site.attentions]
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @contextmanager
+    def attached(self, denoiser: nn.Module, sites: list[Site], generating: bool = False) -> Iterator[None]:
+        """Motion is active in ``denoiser`` inside this context, and gone after it.
+
+        Args:
+            sites: all sites as the current clip sees them; its length and size may differ from training's.
+            generating: debias, and spell each embedding out once for the whole context.
+
+        Raises:
+            ValueError: if a site is not there, or its projections are fused (hooks would be passed by).
+        """
+        now = {site.name: site for site in sites}
+        handles = []
+        try:
+            for name, stream in self.config.streams().items():
+                for trained in self.sites:
+                    if trained.name not in now:
+                        raise ValueError(f"this backbone has no temporal attention '{trained.name}'")
+                    site = now[trained.name]
+                    for attention in site.attentions:
+                        owner = trained.name if stream.shared else f"{trained.name}.{attention}"
+                        module = self.streams[f"{name}:{key(owner)}"]
+                        apply = Application(module, site, generating)
+                        handles += hook_projections(denoiser.get_submodule(f"{site.name}.{attention}"), stream, apply)
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def save(self, path: str | Path, **extra: str) -> None:
+        """Writes a safetensors file with the configuration and the sites in its header; atomic."""
+        metadata = {
+            "format": FORMAT,
+            "motion": json.dumps(self.config.to_dict()),
+            "sites": json.dumps([asdict(site) for site in self.sites]),
+            **extra,
+        }
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        part = f"{path}.part"
+        save_file(tensors, part, metadata=metadata)
+        os.replace(part, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> MotionEmbeddings:
+        """Reads what :meth:`save` wrote. Raises ``ValueError`` with the path and the reason if it cannot be."""
+        tensors, metadata = read_embedding(path)
+        sites = [Site(**{**site, "attentions": tuple(site["attentions"])}) for site in json.loads(metadata["sites"])]
+        config = MotionConfig.from_dict(json.loads(metadata["motion"]))
+        module = cls(config, sites)
+        try:
+            module.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not hold what its header says: {error}") from error
+        return module
+
+
+class Application:
+    """A stream at work at one attention of the current clip; a hook's body."""
+
+    def __init__(self, stream: Any, site: Site, generating: bool) -> None:
+        self.stream, self.site, self.generating = stream, site, generating
+        self._dense: dict[int, Tensor] = {}
+
+    def __call__(self, features: Tensor) -> Tensor:
+        site, frames = self.site, features.shape[1]
+        if frames not in self._dense or not self.generating:
+            self._dense[frames] = self.stream.dense(frames, site.height, site.width, self.generating)
+        return self.stream(features, self._dense[frames], site.height, site.width)
+
+
+def hook_projections(attention: nn.Module, stream: StreamConfig, apply: Application) -> list[Any]:
+    """Hooks ``apply`` to the chosen ports of one attention; returns the handles."""
+    if getattr(attention, "fused_projections", False):
+        raise ValueError("the backbone's QKV projections are fused, which passes hooks by; call unfuse_qkv_projections() first")
+
+    def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (apply(inputs[0]), *inputs[1:])
+
+    def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return apply(output)
+
+    projections = [attention.get_submodule(f"to_{port}") for port in stream.ports]
+    if stream.side == "inputs":
+        return [projection.register_forward_pre_hook(before) for projection in projections]
+    return [projection.register_forward_hook(partial(after)) for projection in projections]
+
+
+def read_embedding(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and header of an embedding file; never unpickles. Raises ``ValueError`` naming the path and the reason."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"no motion embedding at {path}; train one with `lightning fit`, which writes motion.safetensors")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a motion embedding of this project (format {metadata.get('format')!r}, expected {FORMAT!r})")
+    return tensors, metadata

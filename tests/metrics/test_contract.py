@@ -1,0 +1,117 @@
+"""What every registered metric promises; newcomers are covered on arrival."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from motion_ablation.metrics import METRICS, OpenCVTracker, VideoMetric
+from motion_ablation.records import Clip, Sample
+
+
+class Average:
+    """A stand-in network: mean colours of the four quadrants."""
+
+    name, resize, dimension = "average", "none", 12
+
+    def images(self, frames: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(frames, 2).flatten(1)
+
+    def texts(self, texts: list[str]) -> torch.Tensor:
+        return torch.nn.functional.normalize(torch.tensor([[float(len(text)), *range(11)] for text in texts]), dim=-1)
+
+
+def build(name: str) -> VideoMetric:
+    argument: dict[str, Any] = {"encoder": Average(), "features": Average(), "tracker": OpenCVTracker(grid=3, corners=4, size=48, window=9)}
+    return METRICS.build(name, **{key: argument[key] for key in signature(METRICS[name]).parameters if key in argument})
+
+
+def samples(count: int = 4, frames: int = 4) -> list[Sample]:
+    rng = torch.Generator().manual_seed(0)
+    images = torch.nn.functional.interpolate(torch.rand(count, 3, 6, 6, generator=rng), scale_factor=4, mode="bilinear")
+    clips = [Clip(torch.stack([image.roll(t, -1) for t in range(frames)]), 8.0, "", str(i)) for i, image in enumerate(images)]
+    return [Sample(clip.frames.roll(i, -2) * 0.9, clip, "a" * (i + 1), i, "random") for i, clip in enumerate(clips)]
+
+
+def value_of(name: str, batches: list[list[Sample]]) -> float:
+    metric = build(name)
+    for batch in batches:
+        metric.update_samples(batch)
+    return float(metric.compute())
+
+
+@pytest.mark.parametrize("name", METRICS)
+class TestContract:
+    def test_declares_itself(self, name: str) -> None:
+        metric = build(name)
+        assert metric.name == name and metric.unit and isinstance(metric.higher_is_better, bool) and METRICS.describe(name)
+        assert set(metric.reads) <= {"frames", "reference", "prompt"} and metric.range[0] < metric.range[1]
+        assert json.dumps(metric.protocol) and "formula" in metric.protocol
+
+    def test_default_construction_is_free(self, name: str) -> None:
+        METRICS.build(name)
+
+    def test_scores_and_mean(self, name: str) -> None:
+        metric, data = build(name), samples()
+        scores, value = metric.update_samples(data), float(metric.compute())
+        assert metric.range[0] - 1e-4 <= value <= metric.range[1]
+        assert (scores is not None) == metric.per_sample
+        if scores is not None:
+            assert len(scores) == 4 and value == pytest.approx(sum(scores) / 4, abs=1e-6)
+
+    def test_order_and_batching_do_not_matter(self, name: str) -> None:
+        data = samples()
+        assert value_of(name, [data[::-1][:1], data[::-1][1:]]) == pytest.approx(value_of(name, [data]), abs=1e-6)
+
+    def test_mixed_shapes(self, name: str) -> None:
+        assert math.isfinite(value_of(name, [[*samples(2), *samples(1, frames=3)]]))
+
+    def test_reset(self, name: str) -> None:
+        metric = build(name)
+        metric.update_samples(samples())
+        metric.reset()
+        with pytest.warns(UserWarning):
+            assert metric.compute().isnan()
+
+    @pytest.mark.parametrize("bad", [
+        torch.full((1, 3, 3, 8, 8), float("nan")), torch.full((1, 3, 3, 8, 8), 1.5), torch.rand(3, 3, 8, 8), torch.ones(1, 3, 3, 8, 8).int()
+    ])  # fmt: skip
+    def test_refuses_bad_frames(self, name: str, bad: torch.Tensor) -> None:
+        metric = build(name)
+        inputs = {"frames": bad, "reference": torch.rand(1, 3, 3, 8, 8), "prompt": ["a"]}
+        with pytest.raises(ValueError, match="frames"):
+            metric.update(**{key: inputs[key] for key in metric.reads})
+
+
+def process(rank: int, folder: Path) -> None:
+    """One of two processes; writes the values that it computes."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    data = samples()
+    shares = {"uneven": [data[:1], data[1:]], "idle": [data, []]}
+    values = {
+        f"{name} {share}": value_of(name, [parts[rank]] if parts[rank] else []) for name in METRICS for share, parts in shares.items()
+    }
+    (folder / f"{rank}.json").write_text(json.dumps(values))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_agree_with_one(tmp_path: Path) -> None:
+    running = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in range(2)]
+    assert [one.wait(timeout=100) for one in running] == [0, 0]
+    expected = {name: value_of(name, [samples()]) for name in METRICS}
+    for rank in range(2):
+        for key, value in json.loads((tmp_path / f"{rank}.json").read_text()).items():
+            assert value == pytest.approx(expected[key.split()[0]], abs=1e-6), (rank, key)
+
+
+if __name__ == "__main__":
+    process(int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,106 @@
+"""Motion fidelity against a slow loop, its edges, and the tracker on videos of known motion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from motion_ablation.data.shapes import Scene, render
+from motion_ablation.metrics import MotionFidelity, OpenCVTracker, Tracks, motion_fidelity
+from motion_ablation.metrics.motion_fidelity import STATIC
+
+
+def random_tracks(seed: int, frames: int, points: int, batch: int = 2) -> Tracks:
+    rng = torch.Generator().manual_seed(seed)
+    steps = torch.randn(batch, frames, points, 2, generator=rng) * 0.05 * (torch.rand(batch, frames, points, 1, generator=rng) > 0.3)
+    return Tracks(steps.cumsum(1), torch.rand(batch, frames, points, generator=rng) > 0.2)
+
+
+def slow(generated: Tracks, source: Tracks, index: int) -> float:
+    frames = min(generated.points.shape[1], source.points.shape[1])
+
+    def corr(n: int, m: int) -> float | None:
+        cosines = []
+        for t in range(frames - 1):
+            if not all(bool(tracks.visible[index, s, p]) for tracks, p in ((generated, n), (source, m)) for s in (t, t + 1)):
+                continue
+            u = (generated.points[index, t + 1, n] - generated.points[index, t, n]).double()
+            v = (source.points[index, t + 1, m] - source.points[index, t, m]).double()
+            moves = [float(x.norm()) >= STATIC for x in (u, v)]
+            cosines.append(float(u @ v / u.norm() / v.norm()) if all(moves) else float(not any(moves)))
+        return sum(cosines) / len(cosines) if cosines else None
+
+    table = [[corr(n, m) for m in range(source.points.shape[2])] for n in range(generated.points.shape[2])]
+    means = []
+    for rows in (table, list(zip(*table, strict=True))):
+        best = [max(c for c in row if c is not None) for row in rows if any(c is not None for c in row)]
+        means.append(sum(best) / len(best) if best else 0.0)
+    return sum(means) / 2
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 5), st.integers(2, 5), st.integers(1, 5), st.integers(1, 4))
+def test_equals_slow_loop(seed: int, f: int, g: int, n: int, m: int) -> None:
+    generated, source = random_tracks(seed, f, n), random_tracks(seed + 1, g, m)
+    scores = motion_fidelity(generated, source)
+    assert scores.tolist() == pytest.approx([slow(generated, source, index) for index in range(2)], abs=1e-5)
+    order = torch.randperm(n)
+    assert torch.allclose(motion_fidelity(Tracks(generated.points[:, :, order], generated.visible[:, :, order]), source), scores, atol=1e-5)
+
+
+def test_static_lost_and_short() -> None:
+    still = Tracks(torch.zeros(1, 4, 3, 2), torch.ones(1, 4, 3, dtype=torch.bool))
+    move = Tracks(torch.arange(4.0).view(1, 4, 1, 1).expand(1, 4, 3, 2) * 0.1, still.visible)
+    assert [motion_fidelity(a, b).item() for a, b in ((still, still), (still, move), (move, move))] == pytest.approx([1, 0, 1])
+    assert motion_fidelity(move, Tracks(-move.points, move.visible)).item() == pytest.approx(-1)
+    assert motion_fidelity(move, Tracks(move.points * float("nan"), ~still.visible)).item() == 0
+    with pytest.raises(ValueError, match="2 common frames"):
+        motion_fidelity(move, Tracks(move.points[:, :1], move.visible[:, :1]))
+
+
+def test_flat_video_is_lost_with_a_warning() -> None:
+    metric, flat = MotionFidelity(OpenCVTracker(grid=3, corners=4)), torch.full((1, 3, 3, 32, 32), 0.5)
+    with pytest.warns(UserWarning, match="no track to compare in 1 of 1"):
+        metric.update(flat, flat)
+    assert metric.compute() == 0 and metric.lost == 1
+
+
+SCENE = Scene("square", "red", "green", "moving right", start=(0.0, 0.1), radius=0.32)
+
+
+def video(scene: Scene, frames: int = 16) -> torch.Tensor:
+    return torch.from_numpy(render(scene, frames)[0])[None]
+
+
+def test_object_tracks_follow_the_truth() -> None:
+    for motion in ("moving right", "moving up", "circling clockwise"):
+        scene = replace(SCENE, motion=motion)
+        frames, truth = render(scene)
+        tracks = OpenCVTracker()(torch.from_numpy(frames)[None])
+        points, visible = tracks.points[0].numpy(), tracks.visible[0].numpy()
+        inside = np.abs(points[0] - truth.center[0]).max(1) < 0.9 * truth.scale[0]
+        error = np.abs(points - points[:1] - (truth.center - truth.center[:1])[:, None]).max(-1)[:, inside]
+        seen = visible[:, inside]
+        assert seen[-1].sum() >= 4 and np.mean(error[seen] < 0.04) > 0.95, motion
+
+
+def test_points_are_normalised_and_as_many_in_every_video() -> None:
+    tracks = OpenCVTracker(grid=2, corners=8)(torch.rand(1, 2, 3, 20, 40))
+    assert tracks.points.shape == (1, 2, 12, 2) and tracks.points.abs().max() <= 1
+    assert tracks.points[0, 0, :4].tolist() == [[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5]]
+
+
+def test_same_motion_beats_other_motion_whatever_the_appearance() -> None:
+    metric, other = MotionFidelity(), replace(SCENE, shape="star", color="cyan", background="purple")
+    reference = video(SCENE)
+    same, still, opposite = (
+        metric.score(video(replace(other, motion=m)), reference).item() for m in ("moving right", "standing still", "moving left")
+    )
+    assert metric.score(reference, reference).item() == pytest.approx(1, abs=1e-5)
+    assert same > 0.97 and same > still + 0.03 and same > opposite + 0.03
+    assert metric.score(video(SCENE, 12), reference).item() > 0.8
