@@ -7,6 +7,8 @@ PORT ?= 6006
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
 BIN := $(VENV)/bin
+# On Linux, keep freed memory in the process: otherwise CPU training spends a third of its time in page faults.
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=17179869184:glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=268435456:glibc.malloc.arena_max=1
 STAMP := $(VENV)/.installed
 CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis lightning_logs cache build dist *.egg-info
 

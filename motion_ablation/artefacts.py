@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,13 @@ class Artefacts:
             except (SafetensorError, OSError):
                 path.unlink(missing_ok=True)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, part, metadata={"recipe": json.dumps(recipe)})
             os.replace(part, path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
+        except (SafetensorError, OSError) as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
             raise OSError(f"cannot write {path}: {error}; free some space or set model.cache to another folder") from error
         return tensors

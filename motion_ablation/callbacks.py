@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from motion_ablation.artefacts import content_hash
 from motion_ablation.data.segmentation import appearance_of, shows_colors, trajectory_error
 from motion_ablation.data.video import write_gif, write_video
 from motion_ablation.metrics import METRICS
@@ -215,10 +216,17 @@ class VideoCallback(SampleCallback):
                     add_gif(logger.experiment, f"{name}/{noise}", sheet, reference.fps, trainer.global_step)
 
 
+def cell_stem(reference: str, prompt: str, seed: int, noise: str) -> str:
+    """A file name for what was generated in a cell."""
+    words = "-".join("".join(c if c.isalnum() else " " for c in prompt.lower()).split())
+    if len(words) > 80:
+        words = f"{words[:71]}-{content_hash(prompt)[:8]}"
+    return f"{reference}_{words}_{seed}_{noise}"
+
+
 def sample_stem(sample: Sample) -> str:
     """A file name for a sample: reference, prompt, seed and noise."""
-    words = "-".join("".join(c if c.isalnum() else " " for c in sample.prompt.lower()).split())[:80]
-    return f"{sample.reference.name}_{words}_{sample.seed}_{sample.noise}"
+    return cell_stem(**cell_of(sample))
 
 
 def save_frames(folder: Path, sample: Sample) -> Path:
@@ -265,6 +273,9 @@ class ResultCallback(SampleCallback):
     """Writes ``result.json`` after validation: configuration, seed, versions, timings, parameter counts, scores.
 
     Also gives TensorBoard's HParams tab the hyper-parameters with the metrics, so that runs can be compared.
+
+    Attributes:
+        config: the resolved configuration. labels: further columns of the HParams tab, such as the experiment's name.
     """
 
     PACKAGES = ("motion-ablation", "torch", "lightning", "diffusers", "transformers", "torchmetrics", "clean-fid")
@@ -273,6 +284,7 @@ class ResultCallback(SampleCallback):
         self.started = time.time()
         self.train_seconds = 0.0
         self.config: dict[str, Any] = {}
+        self.labels: dict[str, str] = {}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.started = time.time()
@@ -310,10 +322,9 @@ class ResultCallback(SampleCallback):
         os.replace(part, folder / "result.json")
         self._log_hparams(trainer, module, values)
 
-    @staticmethod
-    def _log_hparams(trainer: L.Trainer, module: Any, values: dict[str, float]) -> None:
+    def _log_hparams(self, trainer: L.Trainer, module: Any, values: dict[str, float]) -> None:
         config = module.motion_config
-        flat: dict[str, Any] = {
+        flat: dict[str, Any] = self.labels | {
             f"{name}.{axis}": " ".join(str(v) for v in getattr(stream, axis).values())
             for name, stream in config.streams().items()
             for axis in ("layout", "integration", "debias")

@@ -172,20 +172,28 @@ class MotionInversion(L.LightningModule):
         posterior = self.backbone.encode(clip.frames)
         return {"mean": posterior.mean, "std": posterior.std, "caption": self.backbone.embed([clip.caption])}
 
-    def training_step(self, clip: Clip, _: int) -> Tensor | None:
+    def step_generator(self, index: int) -> torch.Generator:
+        """Randomness of one training step, set by the run's seed and the step alone: a resumed run draws what it would have drawn."""
+        part = index % self.trainer.accumulate_grad_batches if self._trainer else index
+        step = f"{torch.initial_seed()} {self.global_step} {part} {self.global_rank}"
+        return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(step.encode()).digest()[:7], "big"))
+
+    def training_step(self, clip: Clip, index: int) -> Tensor | None:
         if self.embeddings.parameter_count == 0:
             return None
         ready = self.prepare(clip)
-        clean = ready.posterior.sample()
-        noise = torch.randn_like(clean)
-        timestep = torch.randint(self.backbone.scheduler.config.num_train_timesteps, (1,), device=clean.device)
+        generator = self.step_generator(index)
+        clean = ready.posterior.sample(generator)
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
+        timestep = torch.randint(self.backbone.scheduler.config.num_train_timesteps, (1,), generator=generator).to(clean.device)
         noisy = self.backbone.scheduler.add_noise(clean, noise, timestep)
         with self.embeddings.attached(self.backbone.denoiser, ready.sites):
             predicted = self.backbone.denoise(noisy, timestep, ready.caption)
         loss: Tensor = self.objective(predicted, self.backbone.target(clean, noise, timestep))
         if not torch.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.global_step}; lower model.optimizer.lr (now {self.optimizer_config.lr}) or train in 32-bit precision"
+                f"the loss is {loss.item()} at step {self.global_step}; "
+                f"lower model.optimizer.lr (now {self.optimizer_config.lr}) or train in 32-bit precision"
             )
         self.log("train/loss", loss, prog_bar=True, batch_size=1)
         return loss

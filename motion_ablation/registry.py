@@ -71,13 +71,16 @@ class Registry(Generic[T]):
         """Refuses an unknown name, or an option that the entry does not take, listing the valid ones."""
         entry: Any = self[name]
         parameters = inspect.signature(entry).parameters
-        unknown = [key for key in options if key not in parameters]
+        unknown = [key for key in options if key not in parameters or key in self.given]
         if unknown:
             valid = ", ".join(key for key in parameters if key not in self.given) or "none"
             raise UnknownName(f"{self.axis} '{name}' has no option '{unknown[0]}'. Options: {valid}")
 
     def build(self, name: str, /, **options: Any) -> Any:
         """Calls the entry with ``options``; an unknown option is refused with the valid ones listed."""
-        self.check_options(name, options)
+        self.check_options(name, options.keys() - set(self.given))
         entry: Any = self[name]
-        return entry(**options)
+        try:
+            return entry(**options)
+        except TypeError as error:  # an option of the wrong type
+            raise ValueError(f"{self.axis} '{name}': {error}") from error

@@ -1,4 +1,4 @@
-"""What every test shares: no network, and a fixed seed."""
+"""What every test shares: no network, a fixed seed, and tiny random models in the real folder layouts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import random
 import socket
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 # Set here, not in a fixture: the hub libraries read these once, when they are imported.
@@ -15,6 +17,9 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 import numpy as np
 import pytest
 import torch
+import yaml
+
+ROOT = Path(__file__).parents[1]
 
 
 class NetworkForbidden(RuntimeError):
@@ -60,3 +65,110 @@ def seed() -> int:
     np.random.seed(value)
     torch.manual_seed(value)
     return value
+
+
+def _save_clip(folder: Path) -> None:
+    """A random ``CLIPModel`` folder, written as its pretraining writes it."""
+    from motion_ablation.pretrain.clip import PretrainCLIP
+
+    trainer = SimpleNamespace(sanity_checking=False, is_global_zero=True)
+    module = PretrainCLIP(str(folder), width=16, layers=1, patch=8, size=16, projection=16)
+    module.trainer = trainer  # type: ignore[assignment]
+    module.on_validation_epoch_end()
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random text-to-video folder as pretraining saves it: two levels, 2x autoencoder, v-prediction; frames are multiples of 4 pixels."""
+    from motion_ablation.pretrain.text_to_video import PretrainTextToVideo
+    from motion_ablation.pretrain.vae import PretrainVAE
+
+    folder = tmp_path_factory.mktemp("tiny")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        PretrainVAE(str(folder), channels=(8, 16), latent_channels=4, size=16).vae.save_pretrained(folder / "vae")
+        model = PretrainTextToVideo(
+            str(folder), channels=(16, 32), latent_channels=4, latent_size=8, head_dim=8, text_width=16, text_layers=1
+        )
+        model.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random image-text model for the metrics."""
+    folder = tmp_path_factory.mktemp("clip")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        _save_clip(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def zeroscope_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights in ZeroScope's layout and block structure, twenty times narrower; frames are multiples of 64 pixels."""
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+    from transformers import CLIPTextModel
+
+    from motion_ablation.pretrain.text import build_tokenizer, text_config
+
+    folder = tmp_path_factory.mktemp("zeroscope")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tokenizer = build_tokenizer()
+        UNet3DConditionModel(
+            sample_size=32, in_channels=4, out_channels=4, layers_per_block=2, block_out_channels=(16, 32, 64, 64), norm_num_groups=8,
+            down_block_types=("CrossAttnDownBlock3D",) * 3 + ("DownBlock3D",),
+            up_block_types=("UpBlock3D",) + ("CrossAttnUpBlock3D",) * 3, cross_attention_dim=32, attention_head_dim=8,
+        ).save_pretrained(folder / "unet")  # fmt: skip
+        AutoencoderKL(
+            latent_channels=4, block_out_channels=(8, 8, 16, 16), layers_per_block=2, norm_num_groups=8, sample_size=64, scaling_factor=0.18215,
+            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        ).save_pretrained(folder / "vae")  # fmt: skip
+        CLIPTextModel(text_config(tokenizer, width=32, layers=1)).save_pretrained(folder / "text_encoder")
+        tokenizer.save_pretrained(folder / "tokenizer")
+        DDIMScheduler(
+            beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="epsilon", clip_sample=False,
+            set_alpha_to_one=False, steps_offset=1,
+        ).save_pretrained(folder / "scheduler")  # fmt: skip
+    return folder
+
+
+ENCODER_OPTIONS = {"text_similarity": "encoder", "temporal_consistency": "encoder", "fid": "features"}
+
+
+@pytest.fixture
+def tiny_settings(tmp_path: Path, tiny_backbone: Path, tiny_clip: Path) -> dict[str, Any]:
+    """What a configuration needs to run the defaults in seconds: the tiny backbone, the tiny encoder in every metric, a few steps."""
+    callbacks = yaml.safe_load((ROOT / "motion_ablation" / "defaults.yaml").read_text())["trainer"]["callbacks"]
+    for callback in callbacks:
+        metric = callback.get("init_args", {}).get("metric")
+        if metric and metric["name"] in ENCODER_OPTIONS:
+            metric[ENCODER_OPTIONS[metric["name"]]] = str(tiny_clip)
+    return {
+        "model": {
+            "backbone": {"source": str(tiny_backbone)},
+            "sampling": {"steps": 2, "inversion_steps": 2},
+            "cache": str(tmp_path / "cache"),
+        },
+        "data": {
+            "references": ["builtin:orbit"], "frames": 4, "size": 16, "prompts": ["a red triangle on a blue background"], "seeds": [0],
+            "steps_per_epoch": 2, "cache": str(tmp_path / "references"),
+        },
+        "trainer": {
+            "accelerator": "cpu", "max_steps": 2, "check_val_every_n_epoch": 1, "log_every_n_steps": 1, "enable_progress_bar": False,
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+                "init_args": {"save_dir": str(tmp_path / "runs"), "name": "fit", "version": "", "default_hp_metric": False},
+            },
+            "callbacks": callbacks,
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture
+def tiny_config(tmp_path: Path, tiny_settings: dict[str, Any]) -> Path:
+    """:func:`tiny_settings` as a file for ``--config``; the run's folder is ``runs/fit`` beside it."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_settings))
+    return path

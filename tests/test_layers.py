@@ -18,12 +18,15 @@ SIBLINGS = {"data", "backbones", "motion", "objectives", "initial_noise", "metri
 ROOMS: dict[str, set[str]] = {
     "registry": set(),
     "records": {"registry"},
+    "keys": set(),
+    "artefacts": set(),
     **{room: GROUND for room in SIBLINGS},
-    "module": GROUND | SIBLINGS,
+    "module": GROUND | SIBLINGS | {"artefacts"},
     "pretrain": GROUND | {"data", "backbones", "metrics"},
-    "callbacks": GROUND | SIBLINGS | {"module", "pretrain"},
-    "study": GROUND | SIBLINGS | {"module", "pretrain", "callbacks"},
-    "cli": GROUND | SIBLINGS | {"module", "pretrain", "callbacks", "study"},
+    "callbacks": GROUND | SIBLINGS | {"artefacts", "module", "pretrain"},
+    "configure": GROUND | SIBLINGS | {"keys", "module", "pretrain", "callbacks"},
+    "study": GROUND | SIBLINGS | {"artefacts", "module", "pretrain", "callbacks", "configure"},
+    "cli": GROUND | SIBLINGS | {"module", "pretrain", "callbacks", "keys", "configure", "study"},
 }
 
 # Libraries that a room must not know: backbones yield sites, motion consumes them; metrics see finished videos.

@@ -28,6 +28,8 @@ def find_folder(source: str) -> Path:
         MissingWeights: in one line, what to download and where to put it.
     """
     folder = WEIGHTS / source if source == "shapes" else Path(source).expanduser()
+    if source == "shapes" and not folder.is_dir():
+        raise MissingWeights(f"the built-in weights are not at {folder}; `make pretrain` trains them (hours)")
     if not folder.is_dir():
         folder = _from_hub_cache(source)
     missing = [part for part in PARTS if not (folder / part).is_dir()]
@@ -70,12 +72,12 @@ def find_sites(unet: nn.Module, latents: tuple[int, int, int, int], text_width: 
     sites: list[Site] = []
 
     def record(name: str, module: TransformerTemporalModel, inputs: tuple[Tensor, ...]) -> None:
-        _, channels, height, width = inputs[0].shape
+        height, width = inputs[0].shape[-2:]
         stage = name.split("_")[0] if not name.startswith("transformer_in") else "in"
         for index, block in enumerate(module.transformer_blocks):
-            width_inside = block.attn1.to_q.in_features
+            channels = block.attn1.to_q.in_features
             attentions = tuple(a for a in ("attn1", "attn2") if getattr(block, a, None) is not None)
-            sites.append(Site(f"{name}.transformer_blocks.{index}", stage, width_inside, latents[1], height, width, attentions))
+            sites.append(Site(f"{name}.transformer_blocks.{index}", stage, channels, latents[1], height, width, attentions))
 
     hooks = [
         module.register_forward_pre_hook(partial(lambda name, module, inputs: record(name, module, inputs), name))
@@ -112,7 +114,8 @@ class UNet3DBackbone(Backbone):
         self.text_encoder: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=precision, **options)
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", **options)
         self.scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
-        self.fingerprint = fingerprint(folder)
+        self.fingerprint = fingerprint(folder) if dtype == "float32" else f"{fingerprint(folder)}-{dtype}"
+        self._sites: dict[tuple[int, int, int, int], list[Site]] = {}
         if vae_slicing:
             self.vae.enable_slicing()
         self.requires_grad_(False).eval()
@@ -152,10 +155,15 @@ class UNet3DBackbone(Backbone):
         return latent_shape(dict(self.denoiser.config), dict(self.vae.config), frames, height, width)
 
     def sites(self, frames: int, height: int, width: int) -> list[Site]:
-        return probe(self.denoiser.config, self.latent_shape(frames, height, width))
+        latents = self.latent_shape(frames, height, width)
+        if latents not in self._sites:
+            self._sites[latents] = probe(self.denoiser.config, latents)
+        return self._sites[latents]
 
 
-def latent_shape(unet_config: dict[str, Any], vae_config: dict[str, Any], frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+def latent_shape(
+    unet_config: dict[str, Any], vae_config: dict[str, Any], frames: int, height: int, width: int
+) -> tuple[int, int, int, int]:
     """``(c, f, h, w)`` of a clip's latents. Raises ``ValueError`` if the frame cannot be halved often enough."""
     down = 2 ** (len(vae_config["block_out_channels"]) - 1)
     step = down * 2 ** (len(unet_config["block_out_channels"]) - 1)

@@ -83,5 +83,3 @@ def trajectory_error(frames: Tensor, color: str, truth: Tensor) -> tuple[float, 
     both = visible[1:] & visible[:-1] & (should.norm(dim=1) > 1e-3)
     cosine = torch.nn.functional.cosine_similarity(moved, should, dim=1)
     return float(distance.mean()), float(cosine[both].mean()) if both.any() else 0.0
-
-

@@ -131,8 +131,17 @@ def sample_scene(rng: np.random.Generator, held_out: bool = False, **fixed: Any)
         frequency = rng.uniform(5.0, 8.0)
         waves.append((float(frequency * np.cos(tilt + turn)), float(frequency * np.sin(tilt + turn)), float(rng.uniform(0, 2 * np.pi))))
     drawn: dict[str, Any] = dict(
-        shape=shape, color=color, background=background, motion=motion, camera=camera, start=start, travel=travel, radius=radius,
-        angle=float(rng.uniform(-0.3, 0.3)), phase=float(rng.uniform(0, 2 * np.pi)), waves=tuple(waves),
+        shape=shape,
+        color=color,
+        background=background,
+        motion=motion,
+        camera=camera,
+        start=start,
+        travel=travel,
+        radius=radius,
+        angle=float(rng.uniform(-0.3, 0.3)),
+        phase=float(rng.uniform(0, 2 * np.pi)),
+        waves=tuple(waves),
     )
     return Scene(**{**drawn, **fixed})
 

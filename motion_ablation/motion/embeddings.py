@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -105,6 +104,10 @@ class MotionEmbeddings(nn.Module):
                     if trained.name not in now:
                         raise ValueError(f"this backbone has no temporal attention '{trained.name}'")
                     site = now[trained.name]
+                    if site.channels != trained.channels:
+                        raise ValueError(
+                            f"the motion embedding is of another backbone: {trained.channels} channels at '{site.name}', here {site.channels}"
+                        )
                     for attention in site.attentions:
                         owner = trained.name if stream.shared else f"{trained.name}.{attention}"
                         module = self.streams[f"{name}:{key(owner)}"]
@@ -132,8 +135,11 @@ class MotionEmbeddings(nn.Module):
     def load(cls, path: str | Path) -> MotionEmbeddings:
         """Reads what :meth:`save` wrote. Raises ``ValueError`` with the path and the reason if it cannot be."""
         tensors, metadata = read_embedding(path)
-        sites = [Site(**{**site, "attentions": tuple(site["attentions"])}) for site in json.loads(metadata["sites"])]
-        config = MotionConfig.from_dict(json.loads(metadata["motion"]))
+        try:
+            sites = [Site(**{**site, "attentions": tuple(site["attentions"])}) for site in json.loads(metadata["sites"])]
+            config = MotionConfig.from_dict(json.loads(metadata["motion"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} has a header that cannot be read: {type(error).__name__}: {error}") from error
         module = cls(config, sites)
         try:
             module.load_state_dict(tensors)

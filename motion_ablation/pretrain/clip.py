@@ -92,7 +92,9 @@ class PretrainCLIP(L.LightningModule):
 
     def similarities(self, batch: dict[str, Any], noise: float = 0.0) -> Tensor:
         """Scaled cosines ``(captions, frames)``."""
-        tokens = self.tokenizer(batch["captions"], padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt").input_ids
+        tokens = self.tokenizer(
+            batch["captions"], padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+        ).input_ids
         frames = batch["frames"] + noise * torch.rand(1).item() * torch.randn_like(batch["frames"])
         return self.clip(input_ids=tokens.to(self.device), pixel_values=(frames - self.mean) / self.std).logits_per_text
 

@@ -37,7 +37,9 @@ def encode_shard(vae: AutoencoderKL, path: Path, first: int, count: int, frames:
 class LatentPool(Dataset[dict[str, Any]]):
     """Windows of the pool's clips with freshly drawn captions; ``(f, c, h, w)`` latents and a caption per item."""
 
-    def __init__(self, latents: Tensor, pool_seed: int, length: int, frames: int, seed: int, motion_dropout: float, caption_dropout: float) -> None:
+    def __init__(
+        self, latents: Tensor, pool_seed: int, length: int, frames: int, seed: int, motion_dropout: float, caption_dropout: float
+    ) -> None:
         self.latents, self.pool_seed, self.length, self.frames, self.seed = latents, pool_seed, length, frames, seed
         self.motion_dropout, self.caption_dropout = motion_dropout, caption_dropout
 
@@ -98,10 +100,11 @@ class LatentDataModule(L.LightningDataModule):
     def row(self, epoch: int) -> tuple[int, int, int]:
         """Frames, batch size and batches of an epoch."""
         hp: Any = self.hparams
-        for epochs, frames, batch_size, batches in hp.curriculum:
+        for epochs, *row in hp.curriculum:
             if epoch < epochs:
                 break
             epoch -= epochs
+        frames, batch_size, batches = row
         return frames, batch_size, batches
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -29,7 +29,12 @@ def build_tokenizer() -> CLIPTokenizer:
     bpe.pre_tokenizer = Sequence([WhitespaceSplit(), ByteLevel(add_prefix_space=False, use_regex=False)])
     alphabet = ByteLevel.alphabet()
     trainer = BpeTrainer(
-        vocab_size=2000, min_frequency=1, special_tokens=[START, END], initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+        vocab_size=2000,
+        min_frequency=1,
+        special_tokens=[START, END],
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        show_progress=False,
     )
     bpe.train_from_iterator(captions, trainer)
     model = json.loads(bpe.to_str())["model"]

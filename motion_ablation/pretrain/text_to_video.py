@@ -55,11 +55,13 @@ class PretrainTextToVideo(L.LightningModule):
         output: folder with the trained ``vae/``; receives ``unet/``, ``text_encoder/``, ``tokenizer/`` and ``scheduler/``.
         channels: width per level. head_dim: width of an attention head. text_width: width of the text encoder.
         ema: decay of the weights' moving average; the average is what is saved.
+        start: folder of earlier weights of the same shape to go on from, such as the shipped ones.
     """
 
     def __init__(
         self, output: str, channels: tuple[int, ...] = (48, 96, 96), latent_channels: int = 8, latent_size: int = 8, head_dim: int = 16,
         text_width: int = 64, text_layers: int = 2, lr: float = 1e-3, ema: float = 0.995, weight_decay: float = 1e-2,
+        start: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.save_hyperparameters()
@@ -69,8 +71,11 @@ class PretrainTextToVideo(L.LightningModule):
             "unet": build_unet(channels, latent_channels, latent_size, text_width, head_dim),
             "text_encoder": CLIPTextModel(text_config(self.tokenizer, text_width, text_layers)),
         })  # fmt: skip
+        if start:
+            model["unet"].load_state_dict(UNet3DConditionModel.from_pretrained(Path(start) / "unet").state_dict())
+            model["text_encoder"].load_state_dict(CLIPTextModel.from_pretrained(Path(start) / "text_encoder").state_dict())
         self.model = model
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema))
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
 
     def embed(self, model: Any, captions: list[str]) -> Tensor:
         """Token features ``(b, n, c)`` of the captions."""
@@ -79,7 +84,9 @@ class PretrainTextToVideo(L.LightningModule):
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         clean = rearrange(batch["latents"], "b f c h w -> b c f h w")
-        noise = torch.randn_like(clean)
+        # Ranks share a seed; each takes its own noise.
+        generator = torch.Generator().manual_seed(self.global_step * self.trainer.world_size + self.global_rank)
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
         # Stratified timesteps: every batch covers the whole range.
         size = len(clean)
         steps = ((torch.arange(size, device=self.device) + torch.rand(size, device=self.device)) / size * 1000).long().clamp(max=999)
@@ -139,7 +146,9 @@ class PretrainTextToVideo(L.LightningModule):
         os.replace(part, folder / "model_index.json")
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"], betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"], betas=(0.9, 0.98)
+        )
         total = int(self.trainer.max_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -67,7 +67,9 @@ class PretrainVAE(L.LightningModule):
         weights = reconstruction_weights(frames, hp.emphasis)
         reconstruction = (weights * (error.abs() + error.square())).mean()
         kl = posterior.kl().mean() / frames[0].numel()
-        self.log_dict({"train/reconstruction": reconstruction, "train/kl": kl, "train/psnr": psnr(decoded.clamp(-1, 1), frames)}, prog_bar=True)
+        self.log_dict(
+            {"train/reconstruction": reconstruction, "train/kl": kl, "train/psnr": psnr(decoded.clamp(-1, 1), frames)}, prog_bar=True
+        )
         return reconstruction + hp.kl * kl * frames[0].numel() / posterior.mean[0].numel()
 
     def validation_step(self, batch: dict[str, Any], index: int) -> None:

@@ -1,0 +1,1 @@
+"""Studies: ablation cards become runs, runs become tables, sheets and a TensorBoard comparison."""

@@ -23,4 +23,5 @@ class Concat(Integration):
         self.motion = nn.Parameter(torch.eye(channels))
 
     def forward(self, features: Tensor, motion: Tensor) -> Tensor:
-        return features + features @ self.features + motion @ self.motion
+        kind = features.dtype
+        return features + features @ self.features.to(kind) + motion @ self.motion.to(kind)

@@ -1,0 +1,128 @@
+"""Misspelt keys of a configuration: found before anything is built, and answered with the keys that are valid there."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+Schema = Mapping[str, Any]
+"""Valid keys of one place, each with the class that its value builds, or None where anything goes."""
+
+
+def check_arguments(arguments: list[str], schema: Schema) -> None:
+    """Refuses the first unknown key among the options of a command, and in the files that its ``--config`` names.
+
+    Values are left to the parser, and so is what the schema does not describe, such as the options of a registry entry.
+
+    Raises:
+        ValueError: naming the place, the closest valid key and all valid keys.
+    """
+    options = dict(enumerate(arguments))
+    for index, argument in options.items():
+        name, equals, value = argument.partition("=")
+        if name in ("-c", "--config"):
+            _check_file(value if equals else options.get(index + 1, ""), schema)
+        elif name.startswith("--"):
+            _check_path(name.removeprefix("--").removesuffix("+").split("."), schema)
+
+
+def constructor_schema(cls: Any) -> Schema | None:
+    """Parameters of a constructor, with those classes that are nested configurations; None if it takes any keyword."""
+    try:
+        parameters = inspect.signature(cls).parameters
+    except (TypeError, ValueError):
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return None
+    try:
+        hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__)
+    except (TypeError, NameError):
+        hints = {}
+    return {name: _nested(hints.get(name)) for name in parameters}
+
+
+def reason(message: str) -> str:
+    """The telling line of the parser's report, which else lists every type that a value could have had."""
+    lines = [line.strip() for line in message.splitlines()]
+    if "Errors:" not in lines:
+        return " ".join(lines)
+    head = f"{lines[0]} " if lines[0].startswith("Parser key") else ""
+    tried = [index for index, line in enumerate(lines) if line.startswith("- ") and "Does not validate" not in line]
+    if not tried:
+        return " ".join(lines)
+    first = lines[tried[0]][2:]
+    return f"{head}{first} {lines[tried[0] + 1]}" if first.endswith(":") else f"{head}{first}"
+
+
+def _nested(hint: Any) -> Any:
+    """The dataclass in ``Config`` or ``Config | None``."""
+    return next((option for option in (hint, *get_args(hint)) if inspect.isclass(option) and is_dataclass(option)), None)
+
+
+def _check_file(path: str, schema: Schema) -> None:
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return  # the parser itself reports it
+    try:
+        _check_tree(content, schema, ())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _check_path(path: list[str], schema: Schema) -> None:
+    """One dotted option, such as ``--model.motion.qk.side``; ``help`` is an option of every place that builds a class."""
+    place: Schema | None = schema
+    for depth, name in enumerate(path):
+        if place is None or name in ("help", "print_config"):
+            return
+        if name not in place:
+            raise _unknown(name, tuple(path[:depth]), place)
+        place = constructor_schema(place[name]) if place[name] else None
+
+
+def _check_tree(content: Any, schema: Schema | None, where: tuple[str, ...]) -> None:
+    """The keys of a mapping; a ``class_path``, here or in a list, leads on into that class's ``init_args``."""
+    if isinstance(content, list):
+        for index, item in enumerate(content):
+            if isinstance(item, dict) and "class_path" in item:
+                _check_tree(item, None, (*where, str(index)))
+    if not isinstance(content, dict):
+        return
+    if "class_path" in content:
+        place = ("class_path", "init_args", "dict_kwargs")
+        unknown = [name for name in content if name not in place]
+        if unknown:
+            raise _unknown(unknown[0], where, dict.fromkeys(place))
+        cls = _import(content["class_path"])
+        _check_tree(content.get("init_args"), constructor_schema(cls) if cls else None, (*where, "init_args"))
+        return
+    for name, value in content.items():
+        if schema is not None and str(name) not in schema:
+            raise _unknown(str(name), where, schema)
+        nested = schema[str(name)] if schema is not None else None
+        listed = isinstance(value, list) or (isinstance(value, dict) and "class_path" in value)
+        if nested or listed:
+            _check_tree(value, constructor_schema(nested) if nested else None, (*where, str(name)))
+
+
+def _import(class_path: Any) -> Any:
+    module, _, name = str(class_path).rpartition(".")
+    try:
+        return getattr(import_module(module), name, None)
+    except (ImportError, ValueError):
+        return None  # a name that the parser resolves, or reports
+
+
+def _unknown(name: str, where: tuple[str, ...], schema: Schema) -> ValueError:
+    close = get_close_matches(name, schema, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    place = f" in {'.'.join(where)}" if where else ""
+    return ValueError(f"unknown key '{name}'{place}.{hint} Choices: {', '.join(sorted(schema))}")

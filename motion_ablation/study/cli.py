@@ -1,0 +1,127 @@
+"""``motion-ablation``: runs ablation cards, reports on them, and lists what there is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+EPILOG = """examples:
+  motion-ablation run experiments/studies/integration.yaml
+  motion-ablation run experiments/studies/*.yaml --references my_clip.mp4 --prompts "a cat on a sofa" --seeds 0 1 2
+  motion-ablation run CARD --config experiments/backbones/zeroscope.yaml     every experiment on another backbone
+  motion-ablation report results/integration                                 tables and sheets again, without running
+  tensorboard --logdir results"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of ``motion-ablation``. Exits with 1 if a run failed, with 2 for a mistake in what was asked."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        code = command(options)
+    except KeyboardInterrupt:
+        print("\nmotion-ablation: stopped; the same command goes on from the finished runs", file=sys.stderr)
+        code = 130
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("MOTION_ABLATION_TRACEBACK"):
+            raise
+        print(f"motion-ablation: {' '.join(str(error).split())}", file=sys.stderr)
+        code = 2
+    if code:
+        raise SystemExit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="motion-ablation",
+        description="Ablation studies of motion embeddings.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the experiments of ablation cards and write their table")
+    run.set_defaults(command=_run)
+    run.add_argument("cards", nargs="+", metavar="CARD", help="ablation cards, such as experiments/studies/integration.yaml")
+    run.add_argument("--output", default="results", help="folder of studies (%(default)s)")
+    run.add_argument("--name", help="the study's folder in there (the cards' names, joined by +)")
+    run.add_argument("--references", nargs="+", help="videos, manifests, builtin:NAME or builtin (builtin)")
+    run.add_argument("--config", nargs="+", action="extend", default=[], metavar="FILE", help="configuration beneath every experiment")
+    run.add_argument("--steps", type=_positive, help="training steps of every run")
+    run.add_argument("--seeds", nargs="+", type=int, help="generation seeds")
+    run.add_argument("--prompts", nargs="+", help="texts to generate with")
+    run.add_argument("--workers", type=_positive, help="runs at a time (2 on a CPU with 2 cores or more, 1 on an accelerator)")
+
+    report = commands.add_parser("report", help="write a study's table and sheets again, without running anything")
+    report.set_defaults(command=_report)
+    report.add_argument("study", help="the study's folder, such as results/integration")
+
+    listing = commands.add_parser("list", help="list experiments, cards, and the entries of every axis")
+    listing.set_defaults(command=_list)
+    listing.add_argument("experiments", nargs="?", default="experiments", help="folder of experiments (%(default)s)")
+
+    pretrained = commands.add_parser("pretrain-report", help="measure the built-in backbone")
+    pretrained.set_defaults(command=_pretrain_report)
+    pretrained.add_argument("--output", default="results/pretrain", help="folder for the report (%(default)s)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return value
+
+
+def _run(options: argparse.Namespace) -> int:
+    from motion_ablation.study.cards import read_card
+    from motion_ablation.study.plan import Options, make_study
+    from motion_ablation.study.report import write_report
+    from motion_ablation.study.runner import default_workers, quiet, run_study
+
+    cards = [read_card(path) for path in dict.fromkeys(options.cards)]
+    name = options.name or "+".join(dict.fromkeys(card.path.stem for card in cards))
+    with quiet():
+        wanted = Options(options.references, options.config, options.steps, options.seeds, options.prompts)
+        study = make_study(cards, Path(options.output) / name, wanted)
+    complete = run_study(study, options.workers or default_workers())
+    print(f"\n{write_report(study)}\n{_places(study.folder)}")
+    return 0 if complete else 1
+
+
+def _report(options: argparse.Namespace) -> int:
+    from motion_ablation.study.plan import Study
+    from motion_ablation.study.report import write_report
+
+    study = Study.load(options.study)
+    print(f"{write_report(study)}\n{_places(study.folder)}")
+    return 0
+
+
+def _places(folder: Path) -> str:
+    return (
+        f"{folder}: table.md, scores.csv (one row per video), sheets/ (videos side by side), EXPERIMENT/REFERENCE/ (all of a run); "
+        f"compare the runs with: tensorboard --logdir {folder}"
+    )
+
+
+def _list(options: argparse.Namespace) -> int:
+    from motion_ablation.study.listing import listing
+
+    print(listing(Path(options.experiments)))
+    return 0
+
+
+def _pretrain_report(options: argparse.Namespace) -> int:
+    from motion_ablation.pretrain.report import main as report
+
+    report(options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    main()

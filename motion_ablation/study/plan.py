@@ -1,0 +1,285 @@
+"""From cards to runs: which experiments, on which references, and what determines each result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from motion_ablation import __version__
+from motion_ablation.artefacts import content_hash
+from motion_ablation.configure import resolve
+from motion_ablation.data.builtin import builtin
+from motion_ablation.data.reference import Source, find_sources
+from motion_ablation.data.video import replacing
+from motion_ablation.metrics.features import clip_folder
+from motion_ablation.module import BackboneConfig, load_backbone
+from motion_ablation.study.cards import FLOOR, Card, CardError
+
+# What changes where or how loudly a run computes, not what comes out.
+INCIDENTAL = {
+    "model": {"cache"},
+    "data": {"cache", "references", "reference"},
+    "trainer": {"logger", "default_root_dir", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"},
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may set for all runs of a study.
+
+    Attributes:
+        references: as in the data module; None takes them from ``configs``, else the built-in ones. configs: YAML files beneath
+            every experiment, such as another backbone. steps, seeds, prompts: None leaves them to the configuration.
+    """
+
+    references: Sequence[str] | None = None
+    configs: Sequence[str] = ()
+    steps: int | None = None
+    seeds: Sequence[int] | None = None
+    prompts: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment on one reference: an embedding belongs to one reference, so each is a fit of its own.
+
+    Attributes:
+        folder: where everything about it is written. arguments: what ``lightning`` would be given.
+        recipe: hash of all that determines the result. trains: whether it has parameters to learn.
+        error: why it cannot even be configured; empty if it can.
+    """
+
+    experiment: str
+    reference: str
+    folder: Path
+    arguments: list[str]
+    recipe: str
+    trains: bool
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in progress, tables and TensorBoard."""
+        return f"{self.experiment}/{self.reference}"
+
+    def result(self) -> dict[str, Any] | None:
+        """Its ``result.json``, or None where there is none or it is of another recipe."""
+        found = read_result(self.folder)
+        return found if found is not None and found.get("recipe") == self.recipe else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it need not run again."""
+        found = self.result()
+        return found is not None and found["status"] == "done"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Cards with the runs that they need.
+
+    Attributes:
+        experiments: in the table's order. references: their names. same_as: experiments whose configuration resolves to that of
+            another, which is computed once for both.
+    """
+
+    folder: Path
+    cards: list[Card]
+    experiments: list[str]
+    references: list[str]
+    same_as: dict[str, str] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics of all cards, in first-seen order."""
+        return list(dict.fromkeys(metric for card in self.cards for metric in card.metrics))
+
+    def run_of(self, experiment: str, reference: str) -> Run:
+        """The run that computes this experiment on this reference."""
+        owner = self.same_as.get(experiment, experiment)
+        return next(run for run in self.runs if (run.experiment, run.reference) == (owner, reference))
+
+    def save(self) -> None:
+        """Writes ``study.json``, from which a report can be made without the cards and experiments at hand."""
+        write_json(self.folder / "study.json", {**asdict(self), "folder": None, "runs": [_portable(run) for run in self.runs]})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Study:
+        """Inverse of :meth:`save`, wherever the folder is now. Raises :class:`CardError` if there is no study."""
+        folder = Path(folder)
+        if not (folder / "study.json").is_file():
+            raise CardError(f"{folder} holds no study (no study.json); run one with: motion-ablation run CARD ... --output FOLDER")
+        data = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        cards = [Card(**{**card, "path": Path(card["path"])}) for card in data["cards"]]
+        runs = [Run(**run, folder=run_folder(folder, run["experiment"], run["reference"])) for run in data["runs"]]
+        return cls(folder, cards, data["experiments"], data["references"], data["same_as"], runs)
+
+
+def run_folder(study: Path, experiment: str, reference: str) -> Path:
+    """Where a run of a study is; the last two parts are its name in TensorBoard."""
+    return study / experiment / reference
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """A run's ``result.json``, or None where there is none that can be read."""
+    try:
+        found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "status" in found else None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes plain data atomically."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
+
+
+def _portable(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in asdict(run).items() if key != "folder"}
+
+
+def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
+    """Resolves every experiment, finds those that are the same, and lists the runs; starts none.
+
+    Raises:
+        ValueError: references, configurations or weights with which no experiment at all can run.
+    """
+    experiments = _experiments(cards)
+    for path in options.configs:
+        if not Path(path).is_file():
+            raise CardError(f"{path}: no such configuration")
+    references = _references(options)
+    sources = find_sources(references)
+    study = Study(folder, cards, list(experiments), [source.name for source in sources])
+    owners: dict[str, str] = {}
+    for experiment, file in experiments.items():
+        arguments = [*_config_arguments([*options.configs, str(file)]), *_arguments(references, options)]
+        error, trains, recipe = "", True, ""
+        try:
+            config = resolve(arguments)
+            recipe, trains = recipe_of(config), trains_of(config)
+        except Exception as caught:
+            error = one_line(caught)
+        if recipe in owners:
+            study.same_as[experiment] = owners[recipe]
+            continue
+        if recipe:
+            owners[recipe] = experiment
+        for source in sources:
+            place = run_folder(folder, experiment, source.name)
+            own = content_hash([recipe, source.name, reference_digest(source)])
+            study.runs.append(Run(experiment, source.name, place, [*arguments, *_own_arguments(place, source)], own, trains, error))
+    errors = {run.error for run in study.runs}
+    if len(errors) == 1 and "" not in errors:
+        raise ValueError(errors.pop())
+    return study
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line: its type where the message alone would not tell, and the message."""
+    message = " ".join(str(error).split())
+    plain = type(error) in (ValueError, FileNotFoundError) or not message
+    return message[:500] if plain and message else f"{type(error).__name__}: {message}"[:500].removesuffix(": ")
+
+
+def recipe_of(config: dict[str, Any]) -> str:
+    """Hash of what determines an experiment's results, the reference apart: configuration, weights and version."""
+    kept = {
+        section: {key: value for key, value in config[section].items() if key not in incidental}
+        for section, incidental in INCIDENTAL.items()
+    }
+    weights = [
+        load_backbone(BackboneConfig(**config["model"]["backbone"])).fingerprint,
+        *map(_metric_weights, kept["trainer"]["callbacks"]),
+    ]
+    return content_hash([__version__, config["seed_everything"], kept, weights])
+
+
+def trains_of(config: dict[str, Any]) -> bool:
+    """Whether a configuration has motion embeddings to learn."""
+    motion = config["model"]["motion"] or {}
+    return bool(motion.get("qk") or motion.get("v"))
+
+
+def _metric_weights(callback: dict[str, Any]) -> str:
+    """Hash of the CLIP folder that a metric callback names, if it is on this machine; empty for anything else."""
+    metric = (callback.get("init_args") or {}).get("metric")
+    if not isinstance(metric, dict):
+        return ""
+    source = metric.get("encoder") or metric.get("features") or "shapes"
+    if source != "shapes" and not Path(source).is_dir():
+        return ""
+    try:
+        return _files_digest(sorted(clip_folder(source).iterdir()))
+    except FileNotFoundError:
+        return ""
+
+
+def reference_digest(source: Source) -> str:
+    """Hash of a reference's content and caption."""
+    if source.path is None:
+        return content_hash(repr(builtin(source.builtin)))
+    path = source.path
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    sidecar = path.parent / f"{path.name if path.is_dir() else path.stem}.txt"
+    return content_hash([source.caption, source.start, list(source.prompts), _files_digest([*files, sidecar])])
+
+
+def _files_digest(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _experiments(cards: list[Card]) -> dict[str, Path]:
+    """All experiments of the cards and their files: the floor, the baselines, the replacements."""
+    ordered = [FLOOR, *(card.baseline for card in cards), *(name for card in cards for name in card.replacements)]
+    found: dict[str, Path] = {}
+    for name in dict.fromkeys(ordered):
+        paths = {card.folder / f"{name}.yaml" for card in cards if name in card.experiments}
+        if len(paths) > 1:
+            raise CardError(f"experiment '{name}' is two different files: {', '.join(sorted(map(str, paths)))}")
+        found[name] = paths.pop()
+    return found
+
+
+def _references(options: Options) -> list[str]:
+    if options.references is not None:
+        return list(options.references)
+    for path in reversed(options.configs):
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        named = (data.get("data") or {}).get("references") if isinstance(data, dict) else None
+        if named:
+            return list(named)
+    return ["builtin"]
+
+
+def _config_arguments(paths: list[str]) -> list[str]:
+    return [argument for path in paths for argument in ("--config", path)]
+
+
+def _arguments(references: list[str], options: Options) -> list[str]:
+    """Arguments that all runs share."""
+    arguments = [f"--data.references={json.dumps(references)}", "--trainer.enable_progress_bar=false"]
+    if options.steps is not None:
+        arguments.append(f"--trainer.max_steps={options.steps}")
+    if options.seeds is not None:
+        arguments.append(f"--data.seeds={json.dumps(list(options.seeds))}")
+    if options.prompts is not None:
+        arguments.append(f"--data.prompts={json.dumps(list(options.prompts))}")
+    return arguments
+
+
+def _own_arguments(folder: Path, source: Source) -> list[str]:
+    logger = {"save_dir": str(folder.parent.parent), "name": folder.parent.name, "version": folder.name}
+    return [f"--data.reference={source.name}", *(f"--trainer.logger.init_args.{key}={value}" for key, value in logger.items())]

@@ -1,0 +1,238 @@
+"""One loader for every text-to-video folder: the tiny one, one in ZeroScope's structure, and ZeroScope's true configuration."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, UNet3DConditionModel
+from torch import Tensor
+
+from motion_ablation.backbones import BACKBONES, MissingWeights, UNet3DBackbone, unet3d
+from motion_ablation.backbones.unet3d import latent_shape, probe
+from motion_ablation.data.reference import Cell
+from motion_ablation.module import BackboneConfig, MotionInversion, SamplingConfig
+from motion_ablation.motion import MotionConfig, SiteConfig
+from motion_ablation.records import Clip
+
+PAPER_SITES = [
+    "down_blocks.2.temp_attentions.0.transformer_blocks.0",
+    "down_blocks.2.temp_attentions.1.transformer_blocks.0",
+    "up_blocks.1.temp_attentions.0.transformer_blocks.0",
+    "up_blocks.1.temp_attentions.1.transformer_blocks.0",
+    "up_blocks.1.temp_attentions.2.transformer_blocks.0",
+]
+ZEROSCOPE_VAE = {"block_out_channels": (128, 256, 512, 512)}
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_backbone: Path) -> UNet3DBackbone:
+    return UNet3DBackbone(str(tiny_backbone))
+
+
+def test_zeroscope_itself_has_the_five_sites_of_the_paper() -> None:
+    with torch.device("meta"):
+        unet = UNet3DConditionModel(sample_size=32, cross_attention_dim=1024, attention_head_dim=64)
+    config = dict(unet.config)
+    latents = latent_shape(config, ZEROSCOPE_VAE, 24, 320, 576)
+    assert latents == (4, 24, 40, 72)
+    sites = SiteConfig().select(probe(unet.config, latents))
+    assert [site.name for site in sites] == PAPER_SITES
+    assert {(site.channels, site.frames, site.height, site.width) for site in sites} == {(1280, 24, 10, 18)}
+    assert {site.attentions for site in sites} == {("attn1", "attn2")}
+
+
+def test_a_folder_like_zeroscope_loads_trains_and_generates(zeroscope_like: Path, tmp_path: Path) -> None:
+    sampling = SamplingConfig(steps=2, inversion_steps=2, guidance=12.0)
+    config = BackboneConfig(source=str(zeroscope_like))
+    module = MotionInversion(config, MotionConfig.paper(), sampling=sampling, cache=str(tmp_path))
+    module.make_motion(2, 64, 128)
+    assert [site.name for site in module.embeddings.sites] == PAPER_SITES
+    assert {(site.channels, site.height, site.width) for site in module.embeddings.sites} == {(64, 2, 4)}
+
+    clip = Clip(torch.rand(2, 3, 64, 128), 8.0, "a red star", "noise")
+    optimizer = module.configure_optimizers()
+    loss = module.training_step(clip, 0)
+    assert loss is not None and torch.isfinite(loss)
+    loss.backward()
+    optimizer.step()
+    for name, parameter in module.named_parameters():
+        assert (parameter.grad is not None and bool(parameter.abs().max() > 0)) == name.startswith("motion."), name
+
+    samples = module.generate([Cell(clip, "a blue circle", seed, "blend") for seed in (0, 1)])
+    assert [sample.frames.shape for sample in samples] == [(2, 3, 64, 128)] * 2
+    assert all(0 <= sample.frames.min() and sample.frames.max() <= 1 for sample in samples)
+    assert not torch.equal(samples[0].frames, samples[1].frames)
+
+
+def test_a_backbone_is_frozen_and_stays_in_evaluation_mode(tiny: UNet3DBackbone) -> None:
+    assert not any(parameter.requires_grad for parameter in tiny.parameters())
+    tiny.train()
+    assert not any(module.training for module in tiny.modules())
+
+
+def test_encode_and_decode_have_the_declared_axes(tiny: UNet3DBackbone) -> None:
+    posterior = tiny.encode(torch.rand(3, 3, 16, 24))
+    assert posterior.mean.shape == posterior.std.shape == (1, *tiny.latent_shape(3, 16, 24))
+    frames = tiny.decode(torch.cat([posterior.mean, 100 * posterior.mean]))
+    assert frames.shape == (2, 3, 3, 16, 24)
+    assert frames.min() >= 0 and frames.max() <= 1
+
+
+def test_posterior_samples_follow_their_generator(tiny: UNet3DBackbone) -> None:
+    posterior = tiny.encode(torch.rand(2, 3, 16, 16))
+    first, again, other = (posterior.sample(torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def with_scheduler(folder: Path, copy: Path, **changes: Any) -> Path:
+    shutil.copytree(folder, copy)
+    scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+    DDIMScheduler.from_config(scheduler.config, **changes).save_pretrained(copy / "scheduler")
+    return copy
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_targets_follow_the_scheduler(tiny_backbone: Path, tmp_path: Path, kind: str) -> None:
+    """With the target as the network's output, the clean latents come back from the noisy ones."""
+    folder = with_scheduler(tiny_backbone, tmp_path / kind, prediction_type=kind, rescale_betas_zero_snr=False)
+    backbone = UNet3DBackbone(str(folder))
+    clean, noise, timestep = torch.randn(1, 4, 2, 4, 4), torch.randn(1, 4, 2, 4, 4), torch.tensor([500])
+    noisy = backbone.scheduler.add_noise(clean, noise, timestep)
+    backbone.scheduler.set_timesteps(10)
+    recovered = backbone.scheduler.step(backbone.target(clean, noise, timestep), 500, noisy).pred_original_sample
+    torch.testing.assert_close(recovered, clean, atol=1e-4, rtol=1e-4)
+
+
+def test_an_unknown_prediction_type_is_refused(tiny_backbone: Path, tmp_path: Path) -> None:
+    backbone = UNet3DBackbone(str(with_scheduler(tiny_backbone, tmp_path / "odd", prediction_type="flow")))
+    with pytest.raises(ValueError, match="'flow' is not one of epsilon, v_prediction, sample"):
+        backbone.target(torch.zeros(1), torch.zeros(1), torch.tensor([1]))
+
+
+class GaussianData:
+    """The exact denoiser of latents drawn from ``N(0, std)``, in a scheduler's own prediction type."""
+
+    def __init__(self, scheduler: DDIMScheduler, std: float) -> None:
+        self.scheduler, self.std = scheduler, std
+
+    def __call__(self, noisy: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
+        alpha = self.scheduler.alphas_cumprod[int(timestep)]
+        variance = alpha * self.std**2 + 1 - alpha
+        noise, clean = (1 - alpha).sqrt() * noisy / variance, alpha.sqrt() * self.std**2 * noisy / variance
+        return noise if self.scheduler.config.prediction_type == "epsilon" else alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+
+
+@pytest.mark.parametrize("which", ["tiny_backbone", "zeroscope_like"])
+def test_inversion_finds_the_noise_and_generation_comes_back(
+    which: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both schedules: v-prediction with zero terminal signal and trailing steps; epsilon with leading steps."""
+    backbone = UNet3DBackbone(str(request.getfixturevalue(which)))
+    monkeypatch.setattr(backbone, "denoise", GaussianData(backbone.scheduler, std=0.5))
+    clean = torch.randn(1, 4, 2, 8, 8) * 0.5
+    text = torch.zeros(1, 2, 4)
+    noise = backbone.invert(clean, text, steps=200)
+    torch.testing.assert_close(noise, clean / 0.5, atol=0.05, rtol=0.1)  # the flow of a Gaussian only rescales
+    torch.testing.assert_close(backbone.generate(noise, text, text, steps=200, guidance=1), clean, atol=0.02, rtol=0.02)
+
+
+def test_inversion_through_a_network_comes_back(tiny: UNet3DBackbone) -> None:
+    clean = torch.randn(1, 4, 2, 4, 4) * 0.5
+    text = tiny.embed(["a red star"])
+    noise = tiny.invert(clean, text, steps=40)
+    back = tiny.generate(noise, text, text, steps=40, guidance=1)
+    assert (noise - clean).square().mean() > 0.2 * clean.square().mean(), "the noise is something else"
+    assert (back - clean).square().mean() < 0.05 * clean.square().mean()
+
+
+def test_guidance_of_one_needs_no_second_branch(tiny: UNet3DBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = torch.randn(2, 4, 2, 4, 4)
+    text, negative = tiny.embed(["a red star", "a blue ring"]), tiny.embed([""])
+    sizes: list[int] = []
+    denoise = tiny.denoise
+
+    def counted(latents: Tensor, *rest: Tensor) -> Tensor:
+        sizes.append(len(latents))
+        return denoise(latents, *rest)
+
+    monkeypatch.setattr(tiny, "denoise", counted)
+    one = tiny.generate(noise, text, negative, steps=2, guidance=1)
+    assert sizes == [2, 2]
+    barely = tiny.generate(noise, text, negative, steps=2, guidance=1 + 1e-6)
+    assert sizes == [2, 2, 4, 4]
+    torch.testing.assert_close(one, barely, atol=1e-3, rtol=1e-3)
+    # A video does not depend on what else is in its batch.
+    alone = tiny.generate(noise[1:], text[1:], negative, steps=2, guidance=3.0)
+    torch.testing.assert_close(alone, tiny.generate(noise, text, negative, steps=2, guidance=3.0)[1:], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(18, 16), (16, 10), (15, 16)])
+def test_sizes_that_cannot_be_halved_are_refused(tiny: UNet3DBackbone, height: int, width: int) -> None:
+    with pytest.raises(ValueError, match=f"frames of {height}x{width} pixels .* multiples of 4"):
+        tiny.latent_shape(4, height, width)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision(tiny_backbone: Path, dtype: str) -> None:
+    backbone = UNet3DBackbone(str(tiny_backbone), dtype=dtype, vae_slicing=True)
+    assert {parameter.dtype for parameter in backbone.parameters()} == {getattr(torch, dtype)}
+    latents = backbone.encode(torch.rand(2, 3, 16, 16)).mean
+    assert latents.dtype == torch.float32
+    predicted = backbone.denoise(latents, torch.tensor([10]), backbone.embed(["a red star"]))
+    assert predicted.dtype == torch.float32 and torch.isfinite(predicted).all()
+    assert backbone.fingerprint != UNet3DBackbone(str(tiny_backbone)).fingerprint, "latents of one precision are not the other's"
+
+
+def test_an_unknown_precision_is_refused(tiny_backbone: Path) -> None:
+    with pytest.raises(ValueError, match="dtype 'float8' is not one of float32, float16, bfloat16"):
+        UNet3DBackbone(str(tiny_backbone), dtype="float8")
+
+
+def test_fingerprint_tells_weights_apart(tiny_backbone: Path, zeroscope_like: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_backbone, tmp_path / "copy")
+    assert unet3d.fingerprint(tmp_path / "copy") == unet3d.fingerprint(tiny_backbone)
+    assert unet3d.fingerprint(zeroscope_like) != unet3d.fingerprint(tiny_backbone)
+    path = next((tmp_path / "copy" / "unet").glob("*.safetensors"))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    assert unet3d.fingerprint(tmp_path / "copy") != unet3d.fingerprint(tiny_backbone)
+
+
+def one_line(error: BaseException) -> str:
+    assert "\n" not in str(error)
+    return str(error)
+
+
+def test_missing_hub_weights_say_what_to_fetch_and_where() -> None:
+    with pytest.raises(MissingWeights) as caught:
+        BACKBONES.build("unet3d", source="cerspense/zeroscope_v2_576w")
+    message = one_line(caught.value)
+    assert "hf download cerspense/zeroscope_v2_576w --local-dir weights/zeroscope_v2_576w" in message
+    assert "model.backbone.source" in message
+
+
+def test_a_missing_folder_says_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(MissingWeights) as caught:
+        UNet3DBackbone(str(tmp_path / "none"))
+    assert "give a diffusers folder with unet, vae, text_encoder, tokenizer, scheduler" in one_line(caught.value)
+
+
+def test_an_incomplete_folder_says_what_it_lacks(tiny_backbone: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_backbone, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "vae")
+    with pytest.raises(MissingWeights) as caught:
+        UNet3DBackbone(str(tmp_path / "copy"))
+    assert "it lacks vae" in one_line(caught.value)
+
+
+def test_missing_built_in_weights_say_how_to_make_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unet3d, "WEIGHTS", tmp_path)
+    with pytest.raises(MissingWeights) as caught:
+        UNet3DBackbone()
+    assert "make pretrain" in one_line(caught.value)

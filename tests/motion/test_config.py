@@ -1,0 +1,74 @@
+"""What a motion configuration refuses, before any weight is there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from motion_ablation.motion import MotionConfig, SiteConfig, StreamConfig
+from motion_ablation.records import Site
+
+SITES = [
+    Site("transformer_in.0", "in", 16, 4, 8, 8),
+    Site("down.0", "down", 16, 4, 8, 8),
+    Site("down.1", "down", 32, 4, 4, 4),
+    Site("mid.0", "mid", 64, 4, 4, 4),
+    Site("up.0", "up", 32, 4, 4, 4),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ports": ["q", "x"]}, r"motion.qk.ports: \['q', 'x'\] is not a non-empty choice of q, k, v"),
+        ({"ports": []}, r"motion.qk.ports"),
+        ({"ports": ["q", "q"]}, r"each at most once"),
+        ({"side": "middle"}, r"motion.qk.side: 'middle' is not one of inputs, outputs"),
+        ({"layout": {"name": "per_fram"}}, r"motion.qk.layout: unknown layout 'per_fram'. Did you mean 'per_frame'\? Choices: .*per_location"),
+        ({"layout": {"name": "per_frame", "size": 2}}, r"motion.qk.layout: layout 'per_frame' has no option 'size'"),
+        ({"layout": {}}, r"motion.qk.layout: give a layout as {name: ...}. Choices: .*per_frame"),
+        ({"layout": {"name": "coarse_grid", "size": 0}}, r"size must be a whole number of at least 1, not 0"),
+        ({"integration": {"name": "concta"}}, r"motion.qk.integration: unknown integration 'concta'. Did you mean 'concat'\?"),
+        ({"debias": {"name": "difference", "lag": 1.5}}, r"lag must be a whole number of at least 1"),
+    ],
+)
+def test_a_stream_that_cannot_work_names_its_place(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MotionConfig(qk=StreamConfig(**options)).check()
+
+
+@pytest.mark.parametrize("given", ["site", "channels"])
+def test_what_the_code_supplies_is_no_option(given: str) -> None:
+    with pytest.raises(ValueError, match=f"has no option '{given}'. Options: none"):
+        MotionConfig(qk=StreamConfig(layout={"name": "per_frame", given: 3})).check()
+    with pytest.raises(ValueError, match="has no option 'channels'. Options: none"):
+        MotionConfig(qk=StreamConfig(integration={"name": "add", "channels": 3})).check()
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        (SiteConfig(), ["down.1", "up.0"]),
+        (SiteConfig(["down"], "all"), ["down.0", "down.1"]),
+        (SiteConfig(["mid"]), ["mid.0"]),
+        (SiteConfig(["in", "down"], [16]), ["transformer_in.0", "down.0"]),
+    ],
+)
+def test_sites_are_selected(config: SiteConfig, names: list[str]) -> None:
+    assert [site.name for site in config.select(SITES)] == names
+
+
+def test_no_site_lists_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no temporal attention matches .*\('down', 16\).*\('up', 32\)"):
+        SiteConfig(["up"], [1280]).select(SITES)
+    with pytest.raises(ValueError, match="motion.sites.stages"):
+        MotionConfig(sites=SiteConfig([])).check()
+    with pytest.raises(ValueError, match="motion.sites.channels: 'wide' is not widest, all or a list"):
+        MotionConfig(sites=SiteConfig(channels="wide")).check()
+
+
+@pytest.mark.parametrize("config", [MotionConfig(), MotionConfig.paper(), MotionConfig(qk=StreamConfig(["q"]), sites=SiteConfig(["mid"], [64]))])
+def test_configuration_survives_json(config: MotionConfig) -> None:
+    assert MotionConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

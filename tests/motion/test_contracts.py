@@ -1,0 +1,257 @@
+"""What every layout, integration and debias must do; a new entry is covered by being registered."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from motion_ablation.backbones import UNet3DBackbone
+from motion_ablation.motion import MotionConfig, MotionEmbeddings, SiteConfig, StreamConfig
+from motion_ablation.motion.config import PORTS, SIDES
+from motion_ablation.motion.debiases import DEBIASES
+from motion_ablation.motion.integrations import INTEGRATIONS
+from motion_ablation.motion.layouts import LAYOUTS
+from motion_ablation.records import Site
+
+Inputs = tuple[Tensor, Tensor, Tensor]
+PAIRS = list(product(LAYOUTS, INTEGRATIONS))
+few = settings(max_examples=25, deadline=None)
+lengths = st.integers(1, 6)
+
+
+def motion_of(layout: str, integration: str, side: str = "inputs", shared: bool = True, debias: str = "none") -> MotionConfig:
+    """All three ports by two streams of the same kind, at the widest sites of the whole network."""
+
+    def stream(*ports: str) -> StreamConfig:
+        return StreamConfig(list(ports), side, {"name": layout}, {"name": integration}, {"name": debias}, shared)
+
+    return MotionConfig(stream("q", "k"), stream("v"), SiteConfig(["down", "up"], "widest"))
+
+
+def randomise(module: nn.Module, scale: float = 0.5) -> None:
+    """Embeddings away from their start."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += scale * torch.randn(parameter.shape, generator=generator)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize(("layout", "integration"), PAIRS)
+def test_identity_then_learning_then_clean_detachment(
+    backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs, layout: str, integration: str, side: str, shared: bool
+) -> None:
+    with torch.no_grad():
+        plain = backbone.denoise(*inputs)
+    motion = MotionEmbeddings(motion_of(layout, integration, side, shared), sites)
+    optimizer = torch.optim.AdamW(motion.parameters(), lr=0.02)
+
+    with motion.attached(backbone.denoiser, sites):
+        first = backbone.denoise(*inputs)
+        assert torch.equal(first, plain), "a new embedding changes nothing"
+        (first - 1).square().mean().backward()
+        embeddings = [parameter for name, parameter in motion.named_parameters() if ".layout." in name]
+        assert embeddings
+        assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in embeddings), "it must learn from step 0"
+        assert all(parameter.grad is None for parameter in backbone.parameters()), "nothing else does"
+
+        optimizer.step()
+        optimizer.zero_grad()
+        second = backbone.denoise(*inputs)
+        assert not torch.equal(second, plain)
+        (second - 1).square().mean().backward()
+        for name, parameter in motion.named_parameters():
+            assert parameter.grad is not None and parameter.grad.abs().max() > 0, f"{name} is dead"
+
+    with torch.no_grad():
+        assert torch.equal(backbone.denoise(*inputs), plain), "detaching restores the backbone bit for bit"
+
+
+@pytest.mark.parametrize("ports", [[port] for port in PORTS], ids=PORTS)
+@pytest.mark.parametrize("side", SIDES)
+def test_each_port_acts_alone(backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs, ports: list[str], side: str) -> None:
+    motion = MotionEmbeddings(MotionConfig(qk=StreamConfig(ports=ports, side=side)), sites)
+    randomise(motion)
+    with torch.no_grad():
+        plain = backbone.denoise(*inputs)
+        with motion.attached(backbone.denoiser, sites):
+            assert not torch.equal(backbone.denoise(*inputs), plain)
+
+
+def test_detached_after_an_error(backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs) -> None:
+    motion = MotionEmbeddings(MotionConfig.paper(), sites)
+    randomise(motion)
+    with torch.no_grad():
+        plain = backbone.denoise(*inputs)
+        with pytest.raises(KeyboardInterrupt), motion.attached(backbone.denoiser, sites):
+            raise KeyboardInterrupt
+        assert torch.equal(backbone.denoise(*inputs), plain)
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in backbone.denoiser.modules())
+
+
+def test_no_streams_is_the_plain_backbone(backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs) -> None:
+    motion = MotionEmbeddings(MotionConfig(), sites)
+    assert motion.parameter_count == 0
+    with torch.no_grad():
+        plain = backbone.denoise(*inputs)
+        with motion.attached(backbone.denoiser, sites, generating=True):
+            assert torch.equal(backbone.denoise(*inputs), plain)
+
+
+def test_shared_embeddings_are_fewer(sites: list[Site]) -> None:
+    shared, own = (MotionEmbeddings(motion_of("per_frame", "add", shared=shared), sites) for shared in (True, False))
+    assert own.parameter_count == 2 * shared.parameter_count
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("layout", "integration"), PAIRS)
+def test_half_precision_features(layout: str, integration: str, dtype: torch.dtype) -> None:
+    site = Site("block", "up", 6, 3, 2, 2)
+    motion = MotionEmbeddings(motion_of(layout, integration), [site])
+    stream = next(iter(motion.streams.values()))
+    features = torch.randn(8, 3, 6).to(dtype)
+    assert torch.equal(stream(features, stream.dense(3, 2, 2, False), 2, 2), features)  # type: ignore[operator]
+
+
+# Layouts: following other lengths and grids.
+
+
+def layout_at(name: str, frames: int, height: int, width: int, channels: int = 3) -> nn.Module:
+    layout: nn.Module = LAYOUTS.build(name, site=Site("block", "up", channels, frames, height, width), channels=channels)
+    randomise(layout, 1.0)
+    return layout
+
+
+@few
+@given(st.sampled_from(LAYOUTS.names()), *[lengths] * 6)
+def test_layouts_spell_out_any_size(name: str, f: int, h: int, w: int, frames: int, height: int, width: int) -> None:
+    layout = layout_at(name, f, h, w)
+    dense = layout(frames, height, width)
+    assert dense.shape in ((1, frames, 3), (height * width, frames, 3))
+    assert torch.isfinite(dense).all()
+    assert torch.equal(layout(f, h, w), layout(f, h, w))
+
+
+@few
+@given(st.sampled_from(LAYOUTS.names()), *[lengths] * 6)
+def test_constant_rows_stay_constant(name: str, f: int, h: int, w: int, frames: int, height: int, width: int) -> None:
+    layout = layout_at(name, f, h, w)
+    constant = torch.tensor([1.5, -0.25, 4.0])
+    with torch.no_grad():
+        for parameter in layout.parameters():
+            parameter.copy_(constant.expand_as(parameter))
+    torch.testing.assert_close(layout(frames, height, width), constant.expand_as(layout(frames, height, width)))
+
+
+@few
+@given(st.sampled_from(LAYOUTS.names()), *[lengths] * 3, st.integers(2, 12))
+def test_resampling_in_time_keeps_the_end_points(name: str, f: int, h: int, w: int, frames: int) -> None:
+    layout = layout_at(name, f, h, w)
+    trained, resampled = layout(f, h, w), layout(frames, h, w)
+    torch.testing.assert_close(resampled[:, 0], trained[:, 0])
+    torch.testing.assert_close(resampled[:, -1], trained[:, -1])
+
+
+@few
+@given(*[lengths] * 3)
+def test_the_trained_size_is_given_back_as_it_is(f: int, h: int, w: int) -> None:
+    for name in ("per_frame", "per_location"):
+        layout = layout_at(name, f, h, w)
+        assert torch.equal(layout(f, h, w), layout.rows)  # type: ignore[arg-type]
+
+
+def test_locations_are_row_major_and_batch_is_outermost() -> None:
+    site = Site("block", "up", 1, 1, 2, 3)
+    motion = MotionEmbeddings(MotionConfig(v=StreamConfig(["v"], layout={"name": "per_location"})), [site])
+    stream = next(iter(motion.streams.values()))
+    with torch.no_grad():
+        stream.layout.rows.copy_(torch.arange(6.0).reshape(6, 1, 1))  # type: ignore[union-attr, operator]
+    added = stream(torch.zeros(12, 1, 1), stream.dense(1, 2, 3, False), 2, 3).flatten()  # type: ignore[operator]
+    assert added.tolist() == [0, 1, 2, 3, 4, 5] * 2
+    # Twice as high: the upper half looks like the upper row.
+    tall = stream.dense(1, 4, 3, False).reshape(4, 3)  # type: ignore[operator]
+    assert tall[0].tolist() == [0, 1, 2]
+    assert tall[3].tolist() == [3, 4, 5]
+
+
+def test_a_coarse_grid_lies_between_one_dimension_and_two() -> None:
+    site = Site("block", "up", 5, 4, 6, 8)
+    counts = [LAYOUTS.build("coarse_grid", site=site, channels=5, size=size).rows.numel() for size in (1, 2, 4, 100)]
+    assert counts == [4 * 5, 4 * 4 * 5, 16 * 4 * 5, 48 * 4 * 5]
+    grid = layout_at("coarse_grid", 4, 6, 8)
+    per_location = grid(4, 6, 8).unflatten(0, (6, 8))
+    assert torch.equal(per_location[0, 0], grid.rows[0]), "corners are those of the grid"  # type: ignore[index]
+
+
+# Debiases.
+
+
+@few
+@given(st.sampled_from(DEBIASES.names()), st.integers(1, 4), lengths)
+def test_debiases_keep_the_shape_and_their_input(name: str, n: int, f: int) -> None:
+    motion = torch.randn(n, f, 2)
+    before = motion.clone()
+    assert DEBIASES.build(name)(motion).shape == motion.shape
+    assert torch.equal(motion, before)
+
+
+@few
+@given(lengths, st.integers(1, 8))
+def test_difference_equals_a_loop(f: int, lag: int) -> None:
+    motion = torch.randn(2, f, 3)
+    expected = torch.stack([motion[:, t] - motion[:, t - lag] if t >= lag else motion[:, t] for t in range(f)], 1)
+    assert torch.equal(DEBIASES.build("difference", lag=lag)(motion), expected)
+
+
+def test_debias_acts_only_when_generating(backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs) -> None:
+    results = {}
+    for debias, generating in product(("none", "difference"), (False, True)):
+        motion = MotionEmbeddings(motion_of("per_location", "add", debias=debias), sites)
+        randomise(motion)
+        with torch.no_grad(), motion.attached(backbone.denoiser, sites, generating):
+            results[debias, generating] = backbone.denoise(*inputs)
+    assert torch.equal(results["none", False], results["difference", False])
+    assert torch.equal(results["none", False], results["none", True])
+    assert not torch.equal(results["none", True], results["difference", True])
+
+
+def test_a_trained_embedding_follows_another_clip(backbone: UNet3DBackbone, sites: list[Site]) -> None:
+    motion = MotionEmbeddings(MotionConfig.paper(), sites)
+    randomise(motion)
+    frames, height, width = 6, 8, 20
+    latents = torch.randn(1, *backbone.latent_shape(frames, height, width))
+    text = backbone.embed(["a red star"])
+    with torch.no_grad():
+        plain = backbone.denoise(latents, torch.tensor([10]), text)
+        with motion.attached(backbone.denoiser, backbone.sites(frames, height, width), generating=True):
+            moved = backbone.denoise(latents, torch.tensor([10]), text)
+    assert moved.shape == plain.shape
+    assert not torch.equal(moved, plain)
+
+
+def test_fused_projections_are_refused(backbone: UNet3DBackbone, sites: list[Site]) -> None:
+    motion = MotionEmbeddings(MotionConfig.paper(), sites)
+    attention = backbone.denoiser.get_submodule(f"{motion.sites[0].name}.attn1")
+    attention.fused_projections = True
+    try:
+        with pytest.raises(ValueError, match="fused"), motion.attached(backbone.denoiser, sites):
+            pytest.fail("the context was entered")
+    finally:
+        attention.fused_projections = False
+    assert not any(module._forward_pre_hooks for module in backbone.denoiser.modules())
+
+
+def test_another_backbone_is_refused(backbone: UNet3DBackbone, sites: list[Site]) -> None:
+    elsewhere = MotionEmbeddings(MotionConfig.paper(), [Site("nowhere", "up", 8, 2, 2, 2)])
+    with pytest.raises(ValueError, match="no temporal attention 'nowhere'"), elsewhere.attached(backbone.denoiser, sites):
+        pass
+    site = SiteConfig().select(sites)[0]
+    wider = MotionEmbeddings(MotionConfig.paper(), [Site(site.name, site.stage, 320, 2, 2, 2)])
+    with pytest.raises(ValueError, match="320 channels"), wider.attached(backbone.denoiser, sites):
+        pass
