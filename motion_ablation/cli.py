@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
-import warnings
 from itertools import pairwise
 from pathlib import Path
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import inspect
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -43,7 +43,7 @@ def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
 
         def after_instantiate_classes(self) -> None:
             config = self.config[self.subcommand] if self.subcommand else self.config
-            for callback in self.trainer.callbacks:
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, ResultCallback):
                     keep = ("seed_everything", "model", "data")
                     callback.config = {key: _plain(config[key]) for key in keep if key in config}

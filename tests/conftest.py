@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -137,33 +137,43 @@ def zeroscope_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 ENCODER_OPTIONS = {"text_similarity": "encoder", "temporal_consistency": "encoder", "fid": "features"}
 
 
-@pytest.fixture
-def tiny_settings(tmp_path: Path, tiny_backbone: Path, tiny_clip: Path) -> dict[str, Any]:
-    """What a configuration needs to run the defaults in seconds: the tiny backbone, the tiny encoder in every metric, a few steps."""
+def _tiny_settings(folder: Path, backbone: Path, clip: Path) -> dict[str, Any]:
     callbacks = yaml.safe_load((ROOT / "motion_ablation" / "defaults.yaml").read_text())["trainer"]["callbacks"]
     for callback in callbacks:
         metric = callback.get("init_args", {}).get("metric")
         if metric and metric["name"] in ENCODER_OPTIONS:
-            metric[ENCODER_OPTIONS[metric["name"]]] = str(tiny_clip)
+            metric[ENCODER_OPTIONS[metric["name"]]] = str(clip)
     return {
         "model": {
-            "backbone": {"source": str(tiny_backbone)},
+            "backbone": {"source": str(backbone)},
             "sampling": {"steps": 2, "inversion_steps": 2},
-            "cache": str(tmp_path / "cache"),
+            "cache": str(folder / "cache"),
         },
         "data": {
             "references": ["builtin:orbit"], "frames": 4, "size": 16, "prompts": ["a red triangle on a blue background"], "seeds": [0],
-            "steps_per_epoch": 2, "cache": str(tmp_path / "references"),
+            "steps_per_epoch": 2, "cache": str(folder / "references"),
         },
         "trainer": {
             "accelerator": "cpu", "max_steps": 2, "check_val_every_n_epoch": 1, "log_every_n_steps": 1, "enable_progress_bar": False,
             "logger": {
                 "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
-                "init_args": {"save_dir": str(tmp_path / "runs"), "name": "fit", "version": "", "default_hp_metric": False},
+                "init_args": {"save_dir": str(folder / "runs"), "name": "fit", "version": "", "default_hp_metric": False},
             },
             "callbacks": callbacks,
         },
     }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def settings_for(tiny_backbone: Path, tiny_clip: Path) -> Callable[[Path], dict[str, Any]]:
+    """What a configuration needs to run the defaults in seconds and inside a folder: the tiny networks everywhere, a few steps."""
+    return lambda folder: _tiny_settings(folder, tiny_backbone, tiny_clip)
+
+
+@pytest.fixture
+def tiny_settings(tmp_path: Path, settings_for: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """:func:`settings_for` the test's own folder."""
+    return settings_for(tmp_path)
 
 
 @pytest.fixture

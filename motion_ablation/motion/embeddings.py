@@ -106,7 +106,8 @@ class MotionEmbeddings(nn.Module):
                     site = now[trained.name]
                     if site.channels != trained.channels:
                         raise ValueError(
-                            f"the motion embedding is of another backbone: {trained.channels} channels at '{site.name}', here {site.channels}"
+                            f"the motion embedding is of another backbone: {trained.channels} channels at '{site.name}', "
+                            f"here {site.channels}"
                         )
                     for attention in site.attentions:
                         owner = trained.name if stream.shared else f"{trained.name}.{attention}"

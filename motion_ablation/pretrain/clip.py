@@ -82,8 +82,8 @@ class PretrainCLIP(L.LightningModule):
         self.save_hyperparameters()
         self.tokenizer = build_tokenizer()
         vision = CLIPVisionConfig(
-            hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers, num_attention_heads=4, image_size=size, patch_size=patch,
-            projection_dim=projection, hidden_act="gelu",
+            hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers, num_attention_heads=4,
+            image_size=size, patch_size=patch, projection_dim=projection, hidden_act="gelu",
         )  # fmt: skip
         text = text_config(self.tokenizer)
         self.clip = CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=projection))

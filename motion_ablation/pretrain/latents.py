@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +102,8 @@ class LatentDataModule(L.LightningDataModule):
     def row(self, epoch: int) -> tuple[int, int, int]:
         """Frames, batch size and batches of an epoch."""
         hp: Any = self.hparams
-        for epochs, *row in hp.curriculum:
-            if epoch < epochs:
-                break
-            epoch -= epochs
-        frames, batch_size, batches = row
+        ends = list(accumulate(epochs for epochs, *_ in hp.curriculum))
+        _, frames, batch_size, batches = hp.curriculum[min(bisect_right(ends, epoch), len(ends) - 1)]
         return frames, batch_size, batches
 
     def train_dataloader(self) -> DataLoader[Any]:

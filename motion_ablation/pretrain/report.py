@@ -58,7 +58,7 @@ def prompts(count: int = 64) -> list[Scene]:
     rng = np.random.default_rng(5)
     chosen = appearances(held_out=True)
     scenes = []
-    for index, row in enumerate(rng.choice(len(chosen), count, replace=False)):
+    for index, row in enumerate(np.resize(rng.permutation(len(chosen)), count)):
         shape, color, background = chosen[row]
         motion = list(TRANSLATIONS)[(index // 2) % 4] if index % 2 == 0 else "standing still"
         scenes.append(sample_scene(rng, shape=shape, color=color, background=background, motion=motion, camera="static"))

@@ -39,6 +39,9 @@ def build_tokenizer() -> CLIPTokenizer:
     bpe.train_from_iterator(captions, trainer)
     model = json.loads(bpe.to_str())["model"]
     vocab: dict[str, int] = model["vocab"]
+    # The trainer numbers the bytes that end a word in no fixed order; a resumed run and a saved model must agree on them.
+    endings = sorted(token for token in vocab if len(token) == 1 + len("</w>") and token.endswith("</w>"))
+    vocab.update(zip(endings, sorted(vocab[token] for token in endings), strict=True))
     # Bytes at the end of a word are tokens of their own in CLIP's vocabulary.
     for byte in sorted(alphabet):
         vocab.setdefault(byte + "</w>", len(vocab))

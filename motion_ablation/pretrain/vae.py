@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ class PretrainVAE(L.LightningModule):
             return
         scale = 1 / self.trainer.callback_metrics["val/latent_std"].item()
         self.vae.register_to_config(scaling_factor=round(scale, 5))
-        self.vae.save_pretrained(Path(self.hparams["output"]) / "vae")
+        copy.deepcopy(self.vae).half().save_pretrained(Path(self.hparams["output"]) / "vae")
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(self.vae.parameters(), lr=self.hparams["lr"], weight_decay=1e-4)

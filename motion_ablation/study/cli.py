@@ -47,8 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the experiments of ablation cards and write their table")
     run.set_defaults(command=_run)
     run.add_argument("cards", nargs="+", metavar="CARD", help="ablation cards, such as experiments/studies/integration.yaml")
-    run.add_argument("--output", default="results", help="folder of studies (%(default)s)")
-    run.add_argument("--name", help="the study's folder in there (the cards' names, joined by +)")
+    run.add_argument("--output", help="the study's folder (results/CARD, several cards joined by +)")
     run.add_argument("--references", nargs="+", help="videos, manifests, builtin:NAME or builtin (builtin)")
     run.add_argument("--config", nargs="+", action="extend", default=[], metavar="FILE", help="configuration beneath every experiment")
     run.add_argument("--steps", type=_positive, help="training steps of every run")
@@ -84,10 +83,10 @@ def _run(options: argparse.Namespace) -> int:
     from motion_ablation.study.runner import default_workers, quiet, run_study
 
     cards = [read_card(path) for path in dict.fromkeys(options.cards)]
-    name = options.name or "+".join(dict.fromkeys(card.path.stem for card in cards))
+    folder = Path(options.output or Path("results") / "+".join(dict.fromkeys(card.path.stem for card in cards)))
     with quiet():
         wanted = Options(options.references, options.config, options.steps, options.seeds, options.prompts)
-        study = make_study(cards, Path(options.output) / name, wanted)
+        study = make_study(cards, folder, wanted)
     complete = run_study(study, options.workers or default_workers())
     print(f"\n{write_report(study)}\n{_places(study.folder)}")
     return 0 if complete else 1

@@ -21,6 +21,7 @@ from motion_ablation.metrics.features import clip_folder
 from motion_ablation.module import BackboneConfig, load_backbone
 from motion_ablation.study.cards import FLOOR, Card, CardError
 
+RESERVED = ("sheets", "study")  # folders of a study beside those of its experiments
 # What changes where or how loudly a run computes, not what comes out.
 INCIDENTAL = {
     "model": {"cache"},
@@ -246,6 +247,8 @@ def _experiments(cards: list[Card]) -> dict[str, Path]:
     ordered = [FLOOR, *(card.baseline for card in cards), *(name for card in cards for name in card.replacements)]
     found: dict[str, Path] = {}
     for name in dict.fromkeys(ordered):
+        if name in RESERVED:
+            raise CardError(f"an experiment cannot be called '{name}': the study's folder has one of that name")
         paths = {card.folder / f"{name}.yaml" for card in cards if name in card.experiments}
         if len(paths) > 1:
             raise CardError(f"experiment '{name}' is two different files: {', '.join(sorted(map(str, paths)))}")

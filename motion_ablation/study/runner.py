@@ -16,6 +16,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+import transformers
 from einops import rearrange
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
@@ -72,8 +73,9 @@ def in_best_order(runs: list[Run]) -> list[Run]:
 def _announcement(study: Study, pending: list[Run], workers: int) -> str:
     finished = len(study.runs) - len(pending)
     same = "".join(f"; {name} is the same configuration as {owner} and shares its runs" for name, owner in study.same_as.items())
-    parts = f"{len(study.experiments)} experiments x {len(study.references)} references"
-    return f"{study.folder}: {parts}, {len(study.runs)} runs, {finished} finished before, {workers} at a time{same}"
+    references = f"{len(study.references)} reference{'s' * (len(study.references) > 1)} ({', '.join(study.references)})"
+    plan = f"{len(study.experiments)} experiments on {references}"
+    return f"{study.folder}: {plan}: {len(study.runs)} runs, {finished} finished before, {workers} at a time{same}"
 
 
 @contextmanager
@@ -83,7 +85,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise StudyBusy(f"{folder}: another process is running this study; wait for it, or choose another --output or --name") from None
+            raise StudyBusy(f"{folder}: another process is running this study; wait for it, or choose another --output") from None
         yield
 
 
@@ -150,7 +152,7 @@ def _adapt(trainer: L.Trainer, run: Run) -> None:
         if isinstance(callback, VideoCallback):
             callback.frames = True
         if isinstance(callback, ResultCallback):
-            callback.labels = {"experiment": run.experiment, "reference": run.reference}
+            callback.labels = {"clip": run.reference, "experiment": run.experiment}  # TensorBoard shows the first in the alphabet
     trainer.callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]  # type: ignore[attr-defined]
 
 
@@ -166,6 +168,7 @@ def quiet() -> Iterator[None]:
     """No warnings and no chatter of the libraries, for as long as the block."""
     loggers = [logging.getLogger(name) for name in NOISY]
     before = [logger.level for logger in loggers]
+    transformers.utils.logging.disable_progress_bar()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for logger in loggers:

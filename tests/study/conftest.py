@@ -65,7 +65,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     for name in ("baseline", "integration_add", "mqk_spatial", "no_motion"):
         shutil.copy(ROOT / "experiments" / f"{name}.yaml", folder)
-    (folder / "exploding.yaml").write_text("# Far too large a learning rate.\nmodel:\n  optimizer: {lr: 1.0e+38}\n")
+    (folder / "exploding.yaml").write_text("# Far too large a learning rate.\nmodel:\n  optimizer: {lr: 1.0e+30}\n")
     write_card(folder, "first", ["integration_add", "exploding"])
     write_card(folder, "second", ["mqk_spatial"])
     return folder

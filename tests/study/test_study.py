@@ -8,13 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from motion_ablation.study.cli import main
@@ -33,14 +31,14 @@ def _scores(folder: Path) -> dict[str, Any]:
 
 def _arguments(lab: Path, config: Path, output: Path) -> list[str]:
     cards = [str(lab / "studies" / f"{name}.yaml") for name in ("first", "second")]
-    return ["run", *cards, "--config", str(config), "--output", str(output), "--name", "trial", "--workers", "1"]
+    return ["run", *cards, "--config", str(config), "--output", str(output), "--workers", "1"]
 
 
 @pytest.fixture(scope="module")
 def finished(lab: Path, quick_config: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, list[str]]:
     """The folder of a study with one failing experiment, its exit code, and its command."""
     output = tmp_path_factory.mktemp("output")
-    arguments = _arguments(lab, quick_config, output)
+    arguments = _arguments(lab, quick_config, output / "trial")
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     return output / "trial", int(str(ended.value.code)), arguments
@@ -139,13 +137,10 @@ def test_an_edited_experiment_runs_again_alone(
 
 
 def test_a_killed_study_goes_on_and_ends_the_same(
-    finished: tuple[Path, int, list[str]], lab: Path, quick_config: Path, tmp_path: Path, card_maker: Callable[..., Path]
+    finished: tuple[Path, int, list[str]], lab: Path, quick_config: Path, tmp_path: Path
 ) -> None:
     whole, _, _ = finished
-    slow = tmp_path / "slow.yaml"
-    settings = yaml.safe_load(quick_config.read_text())
-    slow.write_text(yaml.safe_dump(settings))
-    arguments = _arguments(lab, slow, tmp_path)
+    arguments = _arguments(lab, quick_config, tmp_path / "trial")
     process = subprocess.Popen([sys.executable, "-m", "motion_ablation.study.cli", *arguments], stdout=subprocess.DEVNULL)
     try:
         folder, deadline = tmp_path / "trial", time.monotonic() + 240
@@ -170,7 +165,16 @@ def test_workers_and_a_broken_reference(lab: Path, quick_config: Path, tmp_path:
     video = tmp_path / "broken.mp4"
     video.write_bytes(b"not a video at all")
     video.with_suffix(".txt").write_text("a caption")
-    arguments = ["run", str(lab / "studies" / "second.yaml"), "--config", str(quick_config), "--output", str(tmp_path), "--workers", "2"]
+    arguments = [
+        "run",
+        str(lab / "studies" / "second.yaml"),
+        "--config",
+        str(quick_config),
+        "--output",
+        str(tmp_path / "second"),
+        "--workers",
+        "2",
+    ]
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--references", "builtin:slide", str(video), "--seeds", "0", "--prompts", "a red star on a blue background"])
     results = _results(tmp_path / "second")
@@ -211,7 +215,7 @@ def test_a_mistake_that_all_experiments_share_is_told_at_once(lab: Path, tmp_pat
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("model:\n  sampling: {stepz: 3}\n")
     with pytest.raises(SystemExit) as ended:
-        main(["run", str(lab / "studies" / "second.yaml"), "--config", str(wrong), "--output", str(tmp_path)])
+        main(["run", str(lab / "studies" / "second.yaml"), "--config", str(wrong), "--output", str(tmp_path / "second")])
     assert ended.value.code == 2 and "stepz" in capsys.readouterr().err
     assert not (tmp_path / "second").exists()
 

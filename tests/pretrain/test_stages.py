@@ -1,0 +1,132 @@
+"""Pretraining's data and what its stages save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file
+
+from motion_ablation.backbones import UNet3DBackbone
+from motion_ablation.metrics.features import load_encoder
+from motion_ablation.pretrain.clip import AppearanceBatches
+from motion_ablation.pretrain.latents import LatentDataModule, LatentPool, encode_shard
+from motion_ablation.pretrain.text_to_video import PretrainTextToVideo
+from motion_ablation.pretrain.vae import cosine, reconstruction_weights
+
+CURRICULUM = [[2, 1, 8, 10], [3, 8, 4, 20], [1, 16, 2, 30]]
+
+
+def pool(seed: int = 1, frames: int = 4, **options: float) -> LatentPool:
+    latents = torch.arange(6.0)[:, None, None, None, None] * 100 + torch.arange(8.0)[None, :, None, None, None]
+    rates = {"motion_dropout": 0.25, "caption_dropout": 0.1, **options}
+    return LatentPool(latents.expand(6, 8, 2, 3, 3), 7, 40, frames, seed, **rates)
+
+
+def test_a_pool_is_set_by_its_seed() -> None:
+    first, again, other = pool(), pool(), pool(seed=2)
+    for index in range(40):
+        assert torch.equal(first[index]["latents"], again[index]["latents"])
+        assert first[index]["caption"] == again[index]["caption"]
+    assert any(first[index]["caption"] != other[index]["caption"] for index in range(40))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 4, 8])
+def test_windows_are_evenly_spaced_frames_of_one_clip(frames: int) -> None:
+    for index in range(40):
+        values = pool(frames=frames)[index]["latents"][:, 0, 0, 0]
+        assert len(values) == frames
+        assert len(set((values // 100).tolist())) == 1
+        if frames > 1:
+            assert values.diff().unique().tolist() == [8 // frames]
+
+
+def test_captions_belong_to_the_clip_and_may_leave_things_out() -> None:
+    full = pool(motion_dropout=0.0, caption_dropout=0.0)
+    clips: dict[float, set[str]] = {}
+    for index in range(40):
+        item = full[index]
+        clips.setdefault(float(item["latents"].flatten()[0] // 100), set()).add(item["caption"])
+    assert all(len(captions) == 1 for captions in clips.values())
+    assert {pool(caption_dropout=1.0)[index]["caption"] for index in range(5)} == {""}
+    # A single frame shows no motion, so its caption names none.
+    still = pool(frames=1, caption_dropout=0.0)
+    assert all(still[index]["caption"].split(" on ")[0].count(" ") == 2 for index in range(40))
+
+
+def test_curriculum_rows_follow_each_other_and_the_last_goes_on() -> None:
+    data = LatentDataModule("vae", "cache", CURRICULUM)
+    rows = [data.row(epoch) for epoch in range(9)]
+    assert rows == [(1, 8, 10)] * 2 + [(8, 4, 20)] * 3 + [(16, 2, 30)] * 4
+
+
+def test_shards_are_encoded_once_and_are_the_rendered_clips(tiny_backbone: Path, tmp_path: Path) -> None:
+    data = LatentDataModule(str(tiny_backbone / "vae"), str(tmp_path / "pool"), [[1, 2, 2, 3]], pool=3, frames=2, size=16)
+    data.prepare_data()
+    (path,) = (tmp_path / "pool").iterdir()
+    written = path.stat().st_mtime_ns
+    data.prepare_data()
+    assert path.stat().st_mtime_ns == written
+    data.setup("fit")
+    assert data.latents is not None and data.latents.shape == (3, 2, 4, 8, 8)
+    batch = next(iter(data.train_dataloader()))
+    assert batch["latents"].shape == (2, 2, 4, 8, 8) and len(batch["caption"]) == 2
+    # A later shard starts at its own clip.
+    vae = AutoencoderKL.from_pretrained(tiny_backbone / "vae").eval()
+    encode_shard(vae, tmp_path / "second", 1, 2, 2, 16, data.hparams["seed"])
+    second = load_file(tmp_path / "second")["latents"]
+    torch.testing.assert_close(second, data.latents[1:], atol=0.02, rtol=0.05)  # bfloat16, another memory format
+    assert (data.latents[0] - data.latents[1]).abs().mean() > 0.05, "clips are told apart"
+
+
+def test_batches_have_different_captions_and_are_repeatable() -> None:
+    batches = AppearanceBatches(2, 16, size=16, seed=3)
+    first, again = batches[0], batches[0]
+    assert len(set(first["captions"])) == 16
+    assert first["captions"] == again["captions"] and torch.equal(first["frames"], again["frames"])
+    assert first["captions"] != batches[1]["captions"]
+    with pytest.raises(IndexError):
+        batches[2]
+
+
+def test_the_saved_folder_is_a_backbone_of_the_averaged_weights(tiny_backbone: Path, tmp_path: Path) -> None:
+    (tmp_path / "vae").symlink_to(tiny_backbone / "vae")
+    module = PretrainTextToVideo(
+        str(tmp_path), channels=(16, 32), latent_channels=4, latent_size=8, head_dim=8, text_width=16, text_layers=1
+    )
+    with torch.no_grad():
+        for parameter in module.model.parameters():
+            parameter.add_(1)  # the training weights run ahead of their average
+    module.save(tmp_path)
+    backbone = UNet3DBackbone(str(tmp_path))
+    average = module.average.module["unet"].state_dict()  # type: ignore[index, union-attr]
+    for name, value in backbone.denoiser.state_dict().items():
+        assert torch.equal(value, average[name].half().float()), name
+    assert backbone.scheduler.config.prediction_type == "v_prediction"
+    assert backbone.scheduler.alphas_cumprod[-1] == 0, "no signal is left at the last step"
+    captions = ["a red star", "a blue ring on a white background"]
+    torch.testing.assert_close(backbone.embed(captions), module.embed(module.average.module, captions), atol=2e-2, rtol=2e-2)
+    assert {site.stage for site in backbone.sites(2, 16, 16)} == {"in", "down", "mid", "up"}
+
+
+def test_the_saved_clip_serves_the_metrics(tiny_clip: Path) -> None:
+    encoder = load_encoder(str(tiny_clip))
+    images, texts = encoder.images(torch.rand(3, 3, 16, 16)), encoder.texts(["a red star", "a dog"])
+    assert images.shape == (3, encoder.dimension) and texts.shape == (2, encoder.dimension)
+
+
+def test_learning_rate_warms_up_and_decays() -> None:
+    factors = [cosine(step, 1000) for step in range(1200)]
+    assert factors[0] == 0.01 and max(factors) == pytest.approx(1) and factors.index(max(factors)) in (99, 100)
+    assert factors[-1] == pytest.approx(0.01)
+    assert all(a >= b for a, b in zip(factors[100:], factors[101:], strict=False))
+
+
+def test_small_objects_weigh_more() -> None:
+    frames = torch.zeros(1, 3, 8, 8)
+    frames[..., 2:4, 2:4] = 1
+    weights = reconstruction_weights(frames, 4.0)
+    assert weights.shape == (1, 1, 8, 8)
+    assert weights[0, 0, 2, 2] == 5 and weights[0, 0, 0, 0] == 1
