@@ -19,8 +19,8 @@ from motion_ablation.data.video import VideoError, Window, read_clip
 from motion_ablation.records import Clip
 
 COLUMNS = ("path", "caption", "start", "prompts")
-# Appearances that pretraining never sees; no built-in reference has their object's colour, nor their background's.
-PROMPTS = ["a red triangle on a blue background", "a blue circle on a red background", "a blue cross on a orange background"]
+# Appearances that pretraining never sees; no default reference has their object's colour, nor their background's.
+PROMPTS = ["a red circle on a cyan background", "a cyan triangle on a blue background", "a orange star on a red background"]
 SEEDS = [0, 1]
 NOISES = ["blend", "random"]
 

@@ -68,7 +68,7 @@ class ShapesDataModule(L.LightningDataModule):
         motion_dropout: float = 0.0, caption_dropout: float = 0.0, num_workers: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
         self.num_workers = num_workers
         self.batch_size = batch_size
 

@@ -52,7 +52,7 @@ class AppearanceDataModule(L.LightningDataModule):
 
     def __init__(self, batch_size: int = 64, batches: int = 200, size: int = 64, seed: int = 2_000_000, num_workers: int = 0) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
 
     def _loader(self, length: int, seed: int) -> DataLoader[Any]:
         hp: Any = self.hparams

@@ -76,7 +76,7 @@ class LatentDataModule(L.LightningDataModule):
         motion_dropout: float = 0.25, caption_dropout: float = 0.1,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
         self.latents: Tensor | None = None
 
     def _shards(self) -> list[Path]:

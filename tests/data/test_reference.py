@@ -199,7 +199,7 @@ def test_builtin_alone_means_the_default_ones(tmp_path: Path) -> None:
 
 def test_default_prompts_are_held_out_and_unlike_the_references() -> None:
     held = {f"a {color} {shape} on a {background} background": (color, background) for shape, color, background in appearances(True)}
-    scenes = [scene for scene in (builtin(name).scene for name in builtin_names()) if scene]
+    scenes = [scene for scene in (builtin(name).scene for name in DEFAULT) if scene]
     for prompt in PROMPTS:
         color, background = held[prompt]
         assert all(scene.color != color and scene.background != background for scene in scenes)
