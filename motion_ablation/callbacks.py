@@ -245,7 +245,7 @@ class PredictionWriter(Callback):
 
     def on_predict_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *args: Any) -> None:
         folder = run_folder(trainer) / "predictions"
-        for sample in outputs["samples"]:
+        for sample in outputs.samples:
             write_video(folder / f"{sample_stem(sample)}.mp4", sample.frames, sample.reference.fps)
             write_gif(folder / f"{sample_stem(sample)}.gif", sample.frames, sample.reference.fps)
 

@@ -103,6 +103,13 @@ class Prepared:
     recipe: dict[str, Any]
 
 
+class Generated:
+    """What :meth:`MotionInversion.predict_step` returns: not a collection, so that the Trainer passes it on as it is."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        self.samples = samples
+
+
 class MotionInversion(L.LightningModule):
     """Learns motion embeddings on one reference video and generates new videos with them (arXiv 2403.20193).
 
@@ -246,8 +253,8 @@ class MotionInversion(L.LightningModule):
     def test_step(self, cells: list[Cell], _: int) -> dict[str, list[Sample]]:
         return {"samples": self.generate(cells)}
 
-    def predict_step(self, cells: list[Cell], _: int) -> dict[str, list[Sample]]:
-        return {"samples": self.generate(cells)}
+    def predict_step(self, cells: list[Cell], _: int) -> Generated:
+        return Generated(self.generate(cells))
 
     # The checkpoint holds what was trained, not the frozen model.
 

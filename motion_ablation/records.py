@@ -6,8 +6,9 @@ Pixels are floats in ``[0, 1]`` and videos are ``(f, 3, h, w)`` unless a docstri
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 
@@ -30,6 +31,11 @@ class Clip:
     name: str
     prompts: tuple[str, ...] = ()
     truth: dict[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> Clip:
+        """The same clip on ``device``."""
+        truth = {name: value.to(device) for name, value in self.truth.items()}
+        return replace(self, frames=self.frames.to(device), truth=truth)
 
 
 @dataclass(frozen=True)
@@ -67,3 +73,7 @@ class Sample:
     prompt: str
     seed: int
     noise: str
+
+    def to(self, device: torch.device | str) -> Sample:
+        """The same sample on ``device``; Lightning moves what ``predict`` returns by this."""
+        return replace(self, frames=self.frames.to(device), reference=self.reference.to(device))

@@ -16,7 +16,16 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from motion_ablation.callbacks import MetricCallback, TruthCallback, VideoCallback, labelled, merge_rows, run_folder, sample_stem, side_by_side
+from motion_ablation.callbacks import (
+    MetricCallback,
+    TruthCallback,
+    VideoCallback,
+    labelled,
+    merge_rows,
+    run_folder,
+    sample_stem,
+    side_by_side,
+)
 from motion_ablation.cli import main
 from motion_ablation.data.shapes import Scene, render
 from motion_ablation.records import Clip, Sample

@@ -111,7 +111,7 @@ def test_print_config(path: Path, capsys: pytest.CaptureFixture[str], no_weights
         ("--model.sampling.guidance=0", "sampling.guidance must be at least 1"),
         ("--model.motion.qk.layout={name: per_frame, size: 3}", "layout 'per_frame' has no option 'size'. Options: none"),
         ("--model.motion.v.debias={name: difference, lag: 0}", "lag must be a whole number of at least 1, not 0"),
-        ("--model.optimizer.lr=fast", 'Parser key "model.optimizer.lr": Expected a <class \'float\'>. Got value: fast'),
+        ("--model.optimizer.lr=fast", "Parser key \"model.optimizer.lr\": Expected a <class 'float'>. Got value: fast"),
         ("--model.embedding=none.safetensors", "no motion embedding at none.safetensors"),
         ("--data.noises=[blnd]", "data.noises: unknown initial noise 'blnd'. Did you mean 'blend'? Choices: blend, inverted, random"),
         ("--data.references=[builtin:orbti]", "unknown built-in reference 'orbti'. Choices: orbit"),
@@ -217,7 +217,13 @@ PRETRAIN = {
 def test_every_pretraining_stage_runs(path: Path, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     output = tmp_path / "shapes"
-    options = [*PRETRAIN[path.stem], f"--model.init_args.output={output}", "--trainer.max_steps=2", "--trainer.enable_progress_bar=false", "--trainer.devices=1"]
+    options = [
+        *PRETRAIN[path.stem],
+        f"--model.init_args.output={output}",
+        "--trainer.max_steps=2",
+        "--trainer.enable_progress_bar=false",
+        "--trainer.devices=1",
+    ]
     if path.stem == "text_to_video":
         options += [f"--data.init_args.vae={tiny_backbone / 'vae'}", f"--data.init_args.cache={tmp_path / 'pool'}"]
         output.mkdir()
@@ -225,7 +231,13 @@ def test_every_pretraining_stage_runs(path: Path, tiny_backbone: Path, tmp_path:
     expected = {
         "vae": ["vae/config.json"],
         "clip": ["config.json", "preprocessor_config.json", "tokenizer_config.json", "model.safetensors"],
-        "text_to_video": ["unet/config.json", "text_encoder/config.json", "tokenizer/tokenizer_config.json", "scheduler", "model_index.json"],
+        "text_to_video": [
+            "unet/config.json",
+            "text_encoder/config.json",
+            "tokenizer/tokenizer_config.json",
+            "scheduler",
+            "model_index.json",
+        ],
     }
     assert all((output / name).exists() for name in expected[path.stem])
     assert list((tmp_path / "runs" / "pretrain" / path.stem).glob("*.ckpt"))
@@ -254,7 +266,8 @@ def test_a_killed_fit_resumes_to_the_same_end(tiny_settings: dict[str, Any], tmp
     with (tmp_path / "stderr").open("wb") as errors:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, cwd=tmp_path)
         try:
-            while not last.exists() and process.poll() is None:
+            deadline = time.monotonic() + 240
+            while not last.exists() and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.02)
             assert process.poll() is None, (tmp_path / "stderr").read_text()
         finally:

@@ -68,7 +68,10 @@ def test_what_is_valid_or_not_ours_to_judge_passes(arguments: list[str]) -> None
         ("modle: {}", "unknown key 'modle'. Did you mean 'model'"),
         ("model: {inner: {sied: x}}", "unknown key 'sied' in model.inner. Did you mean 'side'"),
         ("model: {inner: {1: x}}", "unknown key '1' in model.inner"),
-        ("trainer: [{class_path: fractions.Fraction, init_args: {numeratr: 1}}]", "unknown key 'numeratr' in trainer.0.init_args. Did you mean"),
+        (
+            "trainer: [{class_path: fractions.Fraction, init_args: {numeratr: 1}}]",
+            "unknown key 'numeratr' in trainer.0.init_args. Did you mean",
+        ),
         ("trainer: {class_path: fractions.Fraction, init_arg: {}}", "unknown key 'init_arg' in trainer. Did you mean 'init_args'"),
     ],
 )

@@ -187,7 +187,9 @@ def test_initial_noises(make: Make, clip: Clip) -> None:
     noise = make().inverted_noise(clip)
     assert torch.equal(inverted[0], inverted[1]) and torch.equal(inverted[:1], noise)
     torch.testing.assert_close(blend, 0.5**0.5 * noise + 0.5**0.5 * fresh)
-    mostly = make(sampling=SamplingConfig(2, 3.0, "", 2, {"blend": {"rho": 0.9}})).initial_latents([Cell(clip, "a blue circle", 0, "blend")])
+    mostly = make(sampling=SamplingConfig(2, 3.0, "", 2, {"blend": {"rho": 0.9}})).initial_latents(
+        [Cell(clip, "a blue circle", 0, "blend")]
+    )
     torch.testing.assert_close(mostly[0], 0.9**0.5 * noise[0] + 0.1**0.5 * fresh[0])
 
 

@@ -314,14 +314,9 @@ class ReferenceDataModule(L.LightningDataModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Moves a ``Clip``, or a list of ``Cell`` that goes on sharing one, to ``device``."""
         if isinstance(batch, Clip):
-            return _moved(batch, device)
-        clip = _moved(batch[0].reference, device)
+            return batch.to(device)
+        clip = batch[0].reference.to(device)
         return [replace(cell, reference=clip) for cell in batch]
-
-
-def _moved(clip: Clip, device: torch.device) -> Clip:
-    truth = {name: value.to(device) for name, value in clip.truth.items()}
-    return replace(clip, frames=clip.frames.to(device), truth=truth)
 
 
 def _check(**lists: Sequence[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -52,8 +53,9 @@ class Run:
 
     Attributes:
         folder: where everything about it is written. arguments: what ``lightning`` would be given.
-        recipe: hash of all that determines the result. trains: whether it has parameters to learn.
-        error: why it cannot even be configured; empty if it can.
+        config: what the arguments stood for when the study was planned; it is what runs, whatever is edited meanwhile. Empty if read back.
+        backbone: fingerprint of the weights at that time. recipe: hash of all that determines the result.
+        trains: whether it has parameters to learn. error: why it cannot even be configured; empty if it can.
     """
 
     experiment: str
@@ -63,6 +65,8 @@ class Run:
     recipe: str
     trains: bool
     error: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    backbone: str = ""
 
     @property
     def name(self) -> str:
@@ -144,7 +148,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def _portable(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in asdict(run).items() if key != "folder"}
+    return {key: value for key, value in asdict(run).items() if key not in ("folder", "config")}
 
 
 def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
@@ -163,10 +167,11 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
     owners: dict[str, str] = {}
     for experiment, file in experiments.items():
         arguments = [*_config_arguments([*options.configs, str(file)]), *_arguments(references, options)]
-        error, trains, recipe = "", True, ""
+        error, backbone, recipe, config = "", "", "", {}
         try:
             config = resolve(arguments)
-            recipe, trains = recipe_of(config), trains_of(config)
+            backbone = load_backbone(BackboneConfig(**config["model"]["backbone"])).fingerprint
+            recipe = recipe_of(config, backbone)
         except Exception as caught:
             error = one_line(caught)
         if recipe in owners:
@@ -174,10 +179,13 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
             continue
         if recipe:
             owners[recipe] = experiment
+        trains = bool(error) or trains_of(config)
         for source in sources:
             place = run_folder(folder, experiment, source.name)
             own = content_hash([recipe, source.name, reference_digest(source)])
-            study.runs.append(Run(experiment, source.name, place, [*arguments, *_own_arguments(place, source)], own, trains, error))
+            given = [*arguments, *(f"--{key}={value}" for key, value in _own_settings(place, source).items())]
+            frozen = {} if error else _with_settings(config, _own_settings(place, source))
+            study.runs.append(Run(experiment, source.name, place, given, own, trains, error, frozen, backbone))
     errors = {run.error for run in study.runs}
     if len(errors) == 1 and "" not in errors:
         raise ValueError(errors.pop())
@@ -191,7 +199,7 @@ def one_line(error: BaseException) -> str:
     return message[:500] if plain and message else f"{type(error).__name__}: {message}"[:500].removesuffix(": ")
 
 
-def recipe_of(config: dict[str, Any]) -> str:
+def recipe_of(config: dict[str, Any], backbone: str) -> str:
     """Hash of what determines an experiment's results, the reference apart: configuration, weights and version."""
     kept = {
         section: {key: value for key, value in config[section].items() if key not in incidental}
@@ -283,6 +291,19 @@ def _arguments(references: list[str], options: Options) -> list[str]:
     return arguments
 
 
-def _own_arguments(folder: Path, source: Source) -> list[str]:
+def _own_settings(folder: Path, source: Source) -> dict[str, str]:
+    """What sets a run apart from the others of its experiment, by dotted key."""
     logger = {"save_dir": str(folder.parent.parent), "name": folder.parent.name, "version": folder.name}
-    return [f"--data.reference={source.name}", *(f"--trainer.logger.init_args.{key}={value}" for key, value in logger.items())]
+    return {"data.reference": source.name, **{f"trainer.logger.init_args.{key}": value for key, value in logger.items()}}
+
+
+def _with_settings(config: dict[str, Any], settings: dict[str, str]) -> dict[str, Any]:
+    """A copy of ``config`` with dotted keys set."""
+    changed = copy.deepcopy(config)
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        place = changed
+        for name in path:
+            place = place[name]
+        place[last] = value
+    return changed

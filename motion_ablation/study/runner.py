@@ -126,7 +126,12 @@ def _identity(run: Run) -> dict[str, Any]:
 def _compute(run: Run) -> dict[str, Any]:
     if run.error:
         raise ValueError(run.error)
-    cli = make_cli(run.arguments, run=False)
+    frozen = run.folder / "planned.json"
+    write_json(frozen, run.config)
+    cli = make_cli(["--config", str(frozen)], run=False)
+    frozen.unlink()  # Lightning writes config.yaml
+    if cli.model.backbone.fingerprint != run.backbone:
+        raise ValueError("the backbone's weights have changed since the study was planned; run the study again")
     _adapt(cli.trainer, run)
     # Once more, after weights were or were not loaded: a run's draws must not depend on what ran before it.
     L.seed_everything(cli.config["seed_everything"], workers=True)

@@ -64,7 +64,9 @@ def test_every_object_is_found_on_every_background(shape: str, color: str) -> No
 
 def test_other_colours_are_not_what_was_asked_for() -> None:
     frames, _ = drawn(Scene("circle", "red", "blue"))
-    others = [(color, background) for color in COLORS for background in COLORS if color != background and (color, background) != ("red", "blue")]
+    others = [
+        (color, background) for color in COLORS for background in COLORS if color != background and (color, background) != ("red", "blue")
+    ]
     assert not [pair for pair in others if shows_colors(frames, *pair)]
 
 

@@ -26,7 +26,10 @@ SITES = [
         ({"ports": []}, r"motion.qk.ports"),
         ({"ports": ["q", "q"]}, r"each at most once"),
         ({"side": "middle"}, r"motion.qk.side: 'middle' is not one of inputs, outputs"),
-        ({"layout": {"name": "per_fram"}}, r"motion.qk.layout: unknown layout 'per_fram'. Did you mean 'per_frame'\? Choices: .*per_location"),
+        (
+            {"layout": {"name": "per_fram"}},
+            r"motion.qk.layout: unknown layout 'per_fram'. Did you mean 'per_frame'\? Choices: .*per_location",
+        ),
         ({"layout": {"name": "per_frame", "size": 2}}, r"motion.qk.layout: layout 'per_frame' has no option 'size'"),
         ({"layout": {}}, r"motion.qk.layout: give a layout as {name: ...}. Choices: .*per_frame"),
         ({"layout": {"name": "coarse_grid", "size": 0}}, r"size must be a whole number of at least 1, not 0"),
@@ -69,6 +72,8 @@ def test_no_site_lists_those_there_are() -> None:
         MotionConfig(sites=SiteConfig(channels="wide")).check()
 
 
-@pytest.mark.parametrize("config", [MotionConfig(), MotionConfig.paper(), MotionConfig(qk=StreamConfig(["q"]), sites=SiteConfig(["mid"], [64]))])
+@pytest.mark.parametrize(
+    "config", [MotionConfig(), MotionConfig.paper(), MotionConfig(qk=StreamConfig(["q"]), sites=SiteConfig(["mid"], [64]))]
+)
 def test_configuration_survives_json(config: MotionConfig) -> None:
     assert MotionConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

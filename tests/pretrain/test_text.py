@@ -41,7 +41,9 @@ def _scenes() -> list[Scene]:
 
 
 def test_the_longest_caption_fits(tokenizer: CLIPTokenizer) -> None:
-    lengths = [len(tokenizer(Scene(SHAPES[0], "red", "blue", motion, camera).caption()).input_ids) for motion, camera in product(MOTIONS, CAMERAS)]
+    lengths = [
+        len(tokenizer(Scene(SHAPES[0], "red", "blue", motion, camera).caption()).input_ids) for motion, camera in product(MOTIONS, CAMERAS)
+    ]
     assert max(lengths) <= MAX_TOKENS == tokenizer.model_max_length
 
 

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from motion_ablation.study.cards import read_card
 from motion_ablation.study.cli import main
-from motion_ablation.study.plan import Study
+from motion_ablation.study.plan import Options, Study, make_study
+from motion_ablation.study.runner import execute
 
 RUNS = ("no_motion", "baseline", "exploding", "mqk_spatial")
 
@@ -134,6 +136,23 @@ def test_an_edited_experiment_runs_again_alone(
     assert after["mqk_spatial/orbit"]["config"]["model"]["optimizer"]["lr"] == 0.01
     assert after["baseline/orbit"] == before["baseline/orbit"]
     capsys.readouterr()
+
+
+def test_an_edit_after_planning_does_not_reach_the_runs(lab: Path, quick_config: Path, tmp_path: Path) -> None:
+    card = read_card(lab / "studies" / "second.yaml")
+    experiment = lab / "mqk_spatial.yaml"
+    text = experiment.read_text()
+    try:
+        study = make_study([card], tmp_path / "study", Options(configs=[str(quick_config)], seeds=[0]))
+        experiment.write_text(text + "  sampling: {guidance: 9.0}\n")
+        run = study.run_of("mqk_spatial", "orbit")
+        result = execute(run)
+    finally:
+        experiment.write_text(text)
+    assert result["status"] == "done" and result["recipe"] == run.recipe
+    sampling = result["config"]["model"]["sampling"]
+    assert sampling["guidance"] == run.config["model"]["sampling"]["guidance"] != 9.0
+    assert result["config"]["data"] == run.config["data"] and result["config"]["model"] == run.config["model"]
 
 
 def test_a_killed_study_goes_on_and_ends_the_same(
