@@ -122,8 +122,8 @@ def zeroscope_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
             up_block_types=("UpBlock3D",) + ("CrossAttnUpBlock3D",) * 3, cross_attention_dim=32, attention_head_dim=8,
         ).save_pretrained(folder / "unet")  # fmt: skip
         AutoencoderKL(
-            latent_channels=4, block_out_channels=(8, 8, 16, 16), layers_per_block=2, norm_num_groups=8, sample_size=64, scaling_factor=0.18215,
-            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+            latent_channels=4, block_out_channels=(8, 8, 16, 16), layers_per_block=2, norm_num_groups=8, sample_size=64,
+            scaling_factor=0.18215, down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
         ).save_pretrained(folder / "vae")  # fmt: skip
         CLIPTextModel(text_config(tokenizer, width=32, layers=1)).save_pretrained(folder / "text_encoder")
         tokenizer.save_pretrained(folder / "tokenizer")

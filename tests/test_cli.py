@@ -203,8 +203,8 @@ def test_predict_writes_videos_of_a_trained_embedding(tiny_config: Path, tmp_pat
 
 
 PRETRAIN = {
-    "vae": ["--model.init_args.channels=[8,16]", "--data.init_args.epoch_length=8", "--data.init_args.batch_size=4", "--data.init_args.val_length=8",
-            "--data.init_args.size=16", "--trainer.precision=32-true"],
+    "vae": ["--model.init_args.channels=[8,16]", "--data.init_args.epoch_length=8", "--data.init_args.batch_size=4",
+            "--data.init_args.val_length=8", "--data.init_args.size=16", "--trainer.precision=32-true"],
     "clip": ["--model.init_args.width=16", "--model.init_args.layers=1", "--model.init_args.size=16", "--data.init_args.size=16",
              "--data.init_args.batch_size=4", "--data.init_args.batches=2"],
     "text_to_video": ["--model.init_args.channels=[16,32]", "--model.init_args.latent_channels=4", "--model.init_args.latent_size=8",

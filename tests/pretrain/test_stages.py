@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ def test_learning_rate_warms_up_and_decays() -> None:
     factors = [cosine(step, 1000) for step in range(1200)]
     assert factors[0] == 0.01 and max(factors) == pytest.approx(1) and factors.index(max(factors)) in (99, 100)
     assert factors[-1] == pytest.approx(0.01)
-    assert all(a >= b for a, b in zip(factors[100:], factors[101:], strict=False))
+    assert all(a >= b for a, b in pairwise(factors[100:]))
 
 
 def test_small_objects_weigh_more() -> None:
