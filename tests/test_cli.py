@@ -16,7 +16,7 @@ import yaml
 
 from motion_ablation import module
 from motion_ablation.cli import main
-from motion_ablation.motion import MotionEmbeddings, read_embedding
+from motion_ablation.motion import MotionConfig, MotionEmbeddings, read_embedding
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
@@ -84,6 +84,22 @@ def test_print_config(path: Path, capsys: pytest.CaptureFixture[str], no_weights
         assert holds(printed, difference)
     else:
         assert not any((printed["model"]["motion"] or {}).get(stream) for stream in ("qk", "v"))
+
+
+def test_zeroscope_composes_with_an_experiment(capsys: pytest.CaptureFixture[str], no_weights: None) -> None:
+    files = [ROOT / "experiments" / name for name in ("backbones/zeroscope.yaml", "mqk_partial.yaml")]
+    with pytest.raises(SystemExit):
+        main(["fit", *(word for file in files for word in ("--config", str(file))), "--print_config"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["motion"]["qk"]["layout"]["name"] == "coarse_grid"
+    assert printed["model"]["motion"]["v"]["layout"] == {"name": "per_location"}
+    assert printed["model"]["backbone"]["source"] == "cerspense/zeroscope_v2_576w"
+    assert (printed["data"]["frames"], printed["data"]["size"]) == (24, [320, 576])
+
+
+def test_the_defaults_are_the_paper() -> None:
+    motion = yaml.safe_load((ROOT / "motion_ablation" / "defaults.yaml").read_text())["model"]["motion"]
+    assert MotionConfig.from_dict(motion) == MotionConfig.paper()
 
 
 # Refusals.
