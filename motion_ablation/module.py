@@ -97,6 +97,7 @@ def cell_seed(cell: Cell) -> int:
 class Prepared:
     """What is computed once per reference: its latents, its caption's embedding, and where motion can be attached."""
 
+    clip: Clip
     posterior: Posterior
     caption: Tensor
     sites: list[Site]
@@ -142,7 +143,7 @@ class MotionInversion(L.LightningModule):
         self.motion: MotionEmbeddings | None = MotionEmbeddings.load(embedding) if embedding else None
         self.backbone = load_backbone(backbone)
         self.strict_loading = False
-        self._prepared: dict[tuple[str, tuple[int, ...]], Prepared] = {}
+        self._prepared: dict[str, Prepared] = {}
 
     def setup(self, stage: str) -> None:
         """Makes the embeddings for the clips of the data module."""
@@ -165,15 +166,16 @@ class MotionInversion(L.LightningModule):
 
     def prepare(self, clip: Clip) -> Prepared:
         """Latents and caption embedding of a reference, computed once and kept on disk."""
-        memo = (clip.name, tuple(clip.frames.shape))
-        if memo not in self._prepared:
+        known = self._prepared.get(clip.name)
+        if known is None or known.clip.caption != clip.caption or not torch.equal(known.clip.frames, clip.frames):
             frames, _, height, width = clip.frames.shape
             recipe = {"backbone": self.backbone.fingerprint, "frames": content_hash(clip.frames), "caption": clip.caption}
             stored = self.artefacts.get("latents", recipe, lambda: self._encode(clip))
             stored = {name: tensor.to(self.device) for name, tensor in stored.items()}
             posterior = Posterior(stored["mean"], stored["std"])
-            self._prepared[memo] = Prepared(posterior, stored["caption"], self.backbone.sites(frames, height, width), recipe)
-        return self._prepared[memo]
+            known = Prepared(clip, posterior, stored["caption"], self.backbone.sites(frames, height, width), recipe)
+            self._prepared[clip.name] = known
+        return known
 
     def _encode(self, clip: Clip) -> dict[str, Tensor]:
         posterior = self.backbone.encode(clip.frames)

@@ -19,10 +19,6 @@ from motion_ablation.registry import Registry
 BACKBONES: Registry[Any] = Registry("backbone", "motion_ablation.backbones")
 
 
-class MissingWeights(FileNotFoundError):
-    """A checkpoint that is not on this machine; the message says what to fetch and where to put it."""
-
-
 class Posterior(NamedTuple):
     """The autoencoder's Gaussian over one clip's scaled latents: ``mean`` and ``std``, ``(1, c, f, h, w)``."""
 

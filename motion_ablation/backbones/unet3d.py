@@ -14,7 +14,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from motion_ablation.backbones.base import BACKBONES, Backbone, MissingWeights, Posterior
+from motion_ablation.backbones.base import BACKBONES, Backbone, Posterior
+from motion_ablation.errors import MissingWeights
 from motion_ablation.records import Site
 
 WEIGHTS = Path(__file__).parent.parent / "weights"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 COLORS: dict[str, tuple[float, float, float]] = {
     "red": (0.92, 0.10, 0.10),
@@ -215,7 +215,7 @@ def render(scene: Scene, frames: int = 16, size: int = 64, times: Array | None =
     x, y = axis[None, None, :], axis[None, :, None]
     zoom = truth.zoom[:, None, None]
     world_x, world_y = x / zoom + truth.pan[:, 0, None, None], y / zoom + truth.pan[:, 1, None, None]
-    texture = sum(np.sin(kx * world_x + ky * world_y + phase) for kx, ky, phase in scene.waves) / len(scene.waves)
+    texture = np.mean([np.sin(kx * world_x + ky * world_y + phase) for kx, ky, phase in scene.waves], axis=0)
     shade = BACKGROUND_GAIN * (1 + 0.22 * texture)
     background = np.asarray(COLORS[scene.background], np.float32)[None, :, None, None] * shade[:, None]
     dx, dy = x - truth.center[:, 0, None, None], y - truth.center[:, 1, None, None]

@@ -1,6 +1,6 @@
 """Metrics of generated videos; importing this package registers them all."""
 
-from motion_ablation.metrics.base import METRICS, MissingWeights, PerSampleMetric, VideoMetric
+from motion_ablation.metrics.base import METRICS, PerSampleMetric, VideoMetric
 from motion_ablation.metrics.features import (
     ClipEncoder,
     ImageEncoder,
@@ -24,7 +24,6 @@ __all__ = [
     "ImageEncoder",
     "ImageTextEncoder",
     "InceptionFeatures",
-    "MissingWeights",
     "MotionFidelity",
     "OpenCVTracker",
     "PerSampleMetric",

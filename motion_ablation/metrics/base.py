@@ -19,10 +19,6 @@ DOWNLOADS = Path.home() / ".cache" / "motion_ablation"
 ROUNDING = 1e-3
 
 
-class MissingWeights(FileNotFoundError):
-    """A network's weights are not on this machine; the message says in one line what to fetch and where to put it."""
-
-
 def check_frames(frames: Tensor, name: str = "frames") -> Tensor:
     """Refuses what is no batch of videos.
 

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motion_ablation.metrics.base import DOWNLOADS, MissingWeights
+from motion_ablation.errors import MissingWeights
+from motion_ablation.metrics.base import DOWNLOADS
 
 T = TypeVar("T")
 INCEPTION_FILE = "inception-2015-12-05.pt"

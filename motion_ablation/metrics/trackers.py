@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motion_ablation.metrics.base import DOWNLOADS, MissingWeights
+from motion_ablation.errors import MissingWeights
+from motion_ablation.metrics.base import DOWNLOADS
 from motion_ablation.registry import UnknownName
 
 COTRACKER_FILE = "scaled_offline.pth"

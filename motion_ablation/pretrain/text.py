@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import product
+from typing import Any
 
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
@@ -45,7 +46,7 @@ def build_tokenizer() -> CLIPTokenizer:
     # Bytes at the end of a word are tokens of their own in CLIP's vocabulary.
     for byte in sorted(alphabet):
         vocab.setdefault(byte + "</w>", len(vocab))
-    merges = [tuple(merge) for merge in model["merges"]]
+    merges: Any = [tuple(merge) for merge in model["merges"]]
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)
 
 

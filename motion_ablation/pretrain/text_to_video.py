@@ -110,8 +110,8 @@ class PretrainTextToVideo(L.LightningModule):
     @torch.no_grad()
     def preview(self, steps: int = 15, guidance: float = 3.0) -> None:
         """Generates :data:`PREVIEW` with the averaged weights and shows eight frames of each in TensorBoard."""
-        model = self.average.module
-        unet: Any = model["unet"]
+        model: Any = self.average.module
+        unet = model["unet"]
         text = self.embed(model, [""] * len(PREVIEW) + list(PREVIEW))
         scheduler = copy.deepcopy(self.scheduler)
         scheduler.set_timesteps(steps)

@@ -11,9 +11,10 @@ import torch
 from diffusers import DDIMScheduler, UNet3DConditionModel
 from torch import Tensor
 
-from motion_ablation.backbones import BACKBONES, MissingWeights, UNet3DBackbone, unet3d
+from motion_ablation.backbones import BACKBONES, UNet3DBackbone, unet3d
 from motion_ablation.backbones.unet3d import latent_shape, probe
 from motion_ablation.data.reference import Cell
+from motion_ablation.errors import MissingWeights
 from motion_ablation.module import BackboneConfig, MotionInversion, SamplingConfig
 from motion_ablation.motion import MotionConfig, SiteConfig
 from motion_ablation.records import Clip

@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
-from motion_ablation.metrics import ClipEncoder, InceptionFeatures, MissingWeights, TemporalConsistency, TextSimilarity, embed_videos
+from motion_ablation.errors import MissingWeights
+from motion_ablation.metrics import ClipEncoder, InceptionFeatures, TemporalConsistency, TextSimilarity, embed_videos
 from motion_ablation.metrics.features import load_encoder
 from motion_ablation.metrics.trackers import CoTracker3Tracker
 
