@@ -18,6 +18,7 @@ from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.motion import MotionConfig, MotionEmbeddings
 from motion_ablation.motion.config import named
 from motion_ablation.objectives import OBJECTIVES
+from motion_ablation.objectives.base import mean_squared_error
 from motion_ablation.records import Clip, Sample, Site
 
 
@@ -42,11 +43,13 @@ class OptimizerConfig:
     Attributes:
         lr: learning rate of the embeddings. weight_decay: as in AdamW.
         integration_lr: learning rate of an integration's own weights, such as concatenation's projection.
+        adapter_lr: learning rate of changes of the backbone's weights: ``motion.adapter``, the hybrid objective's LoRA.
     """
 
     lr: float = 0.02
     weight_decay: float = 0.01
     integration_lr: float = 0.001
+    adapter_lr: float = 0.0005
 
 
 @dataclass
@@ -135,9 +138,9 @@ class MotionInversion(L.LightningModule):
         self.motion_config = motion or MotionConfig()
         self.motion_config.check()
         sampling.check()
-        objective_name, options = named(OBJECTIVES, objective, "model.objective")
+        self.objective_name, options = named(OBJECTIVES, objective, "model.objective")
         named(BACKBONES, {"name": backbone.name, "source": backbone.source, **backbone.options}, "model.backbone")
-        self.objective = OBJECTIVES.build(objective_name, **options)
+        self.objective = OBJECTIVES.build(self.objective_name, **options)
         self.optimizer_config, self.sampling = optimizer, sampling
         self.artefacts = Artefacts(cache)
         self.motion: MotionEmbeddings | None = MotionEmbeddings.load(embedding) if embedding else None
@@ -147,6 +150,7 @@ class MotionInversion(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Makes the embeddings for the clips of the data module."""
+        self.objective.prepare(self.backbone.denoiser)
         if self.motion is None:
             window = self.trainer.datamodule.dataset.window  # type: ignore[attr-defined]
             self.make_motion(window.frames, *window.shape)
@@ -196,9 +200,15 @@ class MotionInversion(L.LightningModule):
         noise = torch.randn(clean.shape, generator=generator).to(clean)
         timestep = torch.randint(self.backbone.scheduler.config.num_train_timesteps, (1,), generator=generator).to(clean.device)
         noisy = self.backbone.scheduler.add_noise(clean, noise, timestep)
-        with self.embeddings.attached(self.backbone.denoiser, ready.sites):
+        target, denoiser = self.backbone.target(clean, noise, timestep), self.backbone.denoiser
+        with self.embeddings.attached(denoiser, ready.sites), self.objective.attached(denoiser, learning=False):
             predicted = self.backbone.denoise(noisy, timestep, ready.caption)
-        loss: Tensor = self.objective(predicted, self.backbone.target(clean, noise, timestep))
+        loss: Tensor = self.objective(predicted, target, generator)
+        if self.objective.trains_frames:
+            frame = torch.randint(clean.shape[2], (1,), generator=generator).to(clean.device)
+            with self.objective.attached(denoiser, learning=True):
+                predicted = self.backbone.denoise(noisy[:, :, frame], timestep, ready.caption)
+            loss = loss + mean_squared_error(predicted, target[:, :, frame])
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} at step {self.global_step}; "
@@ -208,11 +218,14 @@ class MotionInversion(L.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        config, groups = self.optimizer_config, []
-        for rate, inside in ((config.lr, False), (config.integration_lr, True)):
-            chosen = [p for name, p in self.embeddings.named_parameters() if (".integration." in name) == inside]
-            if chosen:
-                groups.append({"params": chosen, "lr": rate})
+        config = self.optimizer_config
+        rates: dict[float, list[Tensor]] = {}
+        for name, parameter in self.embeddings.named_parameters():
+            rate = config.adapter_lr if name.startswith("adapters.") else config.integration_lr if ".integration." in name else config.lr
+            rates.setdefault(rate, []).append(parameter)
+        if rates:
+            rates.setdefault(config.adapter_lr, []).extend(self.objective.parameters())
+        groups = [{"params": parameters, "lr": rate} for rate, parameters in rates.items() if parameters]
         return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay) if groups else None
 
     # The generating sentence.
@@ -261,7 +274,7 @@ class MotionInversion(L.LightningModule):
     # The checkpoint holds what was trained, not the frozen model.
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["state_dict"] = {name: t for name, t in checkpoint["state_dict"].items() if name.startswith("motion.")}
+        checkpoint["state_dict"] = {name: t for name, t in checkpoint["state_dict"].items() if not name.startswith("backbone.")}
         checkpoint["motion"] = self.embeddings.config.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

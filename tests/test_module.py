@@ -17,6 +17,7 @@ from motion_ablation.data.reference import Cell, ReferenceDataModule
 from motion_ablation.module import BackboneConfig, MotionInversion, OptimizerConfig, SamplingConfig, cell_seed
 from motion_ablation.motion import MotionConfig, StreamConfig
 from motion_ablation.motion.integrations import INTEGRATIONS
+from motion_ablation.objectives import OBJECTIVES
 from motion_ablation.records import Clip
 
 SAMPLING = SamplingConfig(steps=2, inversion_steps=2, guidance=3.0)
@@ -68,6 +69,7 @@ def frozen(module: MotionInversion) -> str:
 def test_training_reduces_the_loss_and_leaves_the_backbone_alone(make: Make, clip: Clip, integration: str) -> None:
     config = MotionConfig.paper()
     for stream in config.streams().values():
+        stream.ports = [port for port in stream.ports if port in INTEGRATIONS[integration].ports]
         stream.integration = {"name": integration}
     module = make(config)
     before = frozen(module)
@@ -79,10 +81,56 @@ def test_training_reduces_the_loss_and_leaves_the_backbone_alone(make: Make, cli
 
 
 def test_integrations_have_a_rate_of_their_own(make: Make) -> None:
-    config = MotionConfig(qk=StreamConfig(integration={"name": "concat"}))
+    config = MotionConfig(qk=StreamConfig(integration={"name": "concat_channel"}))
     groups = make(config, optimizer=OptimizerConfig(0.02, 0.5, 0.003)).configure_optimizers().param_groups
     assert [(group["lr"], group["weight_decay"]) for group in groups] == [(0.02, 0.5), (0.003, 0.5)]
     assert len(groups[1]["params"]) == 2 * len(groups[0]["params"])
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_trains(make: Make, clip: Clip, objective: str) -> None:
+    module = make(MotionConfig.paper(), objective={"name": objective})
+    module.objective.prepare(module.backbone.denoiser)
+    before = frozen(module)
+    losses = steps(module, clip, 12)
+    assert losses[-1] < 0.99 * losses[0]
+    assert frozen(module) == before
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in module.objective.parameters())
+
+
+def test_the_spatial_lora_learns_from_single_frames_alone_and_is_gone_at_inference(make: Make, clip: Clip) -> None:
+    module = make(MotionConfig.paper(), objective={"name": "hybrid"})
+    denoiser = module.backbone.denoiser
+    module.objective.prepare(denoiser)
+    lora = list(module.objective.parameters())
+    assert lora and all(".attentions." in f".{name.replace('/', '.')}" for name in module.objective.spatial)
+    assert not any("temp_attentions" in name for name in module.objective.spatial)
+    latents, text = torch.randn(1, *module.backbone.latent_shape(4, 16, 16)), module.backbone.embed(["a red star"])
+    with torch.no_grad():
+        for parameter in lora:
+            parameter.add_(0.1)
+        plain = module.backbone.denoise(latents, torch.tensor([3]), text)
+    with module.embeddings.attached(denoiser, module.prepare(clip).sites), module.objective.attached(denoiser, learning=False):
+        adapted = module.backbone.denoise(latents, torch.tensor([3]), text)
+    adapted.sum().backward()
+    assert not torch.equal(adapted, plain)
+    assert all(parameter.grad is None for parameter in lora), "the motion's loss does not train it"
+    assert all(parameter.grad is not None for parameter in module.embeddings.parameters())
+    with torch.no_grad():
+        assert torch.equal(module.backbone.denoise(latents, torch.tensor([3]), text), plain)
+    cells = [Cell(clip, "a blue circle", 0, "random")]
+    generated = module.generate(cells)[0].frames
+    assert torch.equal(generated, make(MotionConfig.paper()).generate(cells)[0].frames), "generation does not see it"
+
+
+def test_weights_have_a_rate_of_their_own(make: Make) -> None:
+    rates = OptimizerConfig(lr=0.3, integration_lr=0.2, adapter_lr=0.1)
+    module = make(MotionConfig(qk=StreamConfig(), adapter={"name": "temporal_lora"}), objective={"name": "hybrid"}, optimizer=rates)
+    module.objective.prepare(module.backbone.denoiser)
+    groups = {group["lr"]: sum(p.numel() for p in group["params"]) for group in module.configure_optimizers().param_groups}
+    adapters = sum(p.numel() for p in module.embeddings.adapters.parameters())
+    spatial = sum(p.numel() for p in module.objective.parameters())
+    assert groups == {0.3: module.embeddings.parameter_count - adapters, 0.1: adapters + spatial}
 
 
 def test_without_motion_nothing_trains(make: Make, clip: Clip) -> None:
@@ -94,7 +142,7 @@ def test_without_motion_nothing_trains(make: Make, clip: Clip) -> None:
 
 def test_a_loss_that_is_not_finite_says_what_to_do(make: Make, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     module = make(MotionConfig.paper())
-    monkeypatch.setattr(module, "objective", lambda predicted, target: predicted.sum() * float("nan"))
+    monkeypatch.setattr(module.objective, "forward", lambda predicted, target, generator: predicted.sum() * float("nan"))
     with pytest.raises(FloatingPointError, match=r"the loss is nan at step 0; lower model.optimizer.lr \(now 0.02\)"):
         module.training_step(clip, 0)
 
@@ -173,7 +221,7 @@ def test_a_cell_starts_from_the_same_noise_in_every_experiment(make: Make, clip:
     cells = [Cell(clip, prompt, seed, "random") for prompt in ("a blue circle", "a red ring") for seed in (0, 1)]
     first = make(MotionConfig.paper()).initial_latents(cells)
     torch.manual_seed(99)
-    second = make(MotionConfig(qk=StreamConfig(integration={"name": "concat"}))).initial_latents(cells[::-1]).flip(0)
+    second = make(MotionConfig(qk=StreamConfig(integration={"name": "concat_channel"}))).initial_latents(cells[::-1]).flip(0)
     assert torch.equal(first, second)
     assert all(not torch.equal(a, b) for a, b in pairwise(first)), "each cell has noise of its own"
     assert cell_seed(cells[0]) == cell_seed(Cell(clip, "a blue circle", 0, "blend")), "the blend holds the same fresh noise"

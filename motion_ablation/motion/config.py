@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from motion_ablation.motion.adapters import ADAPTERS
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
@@ -14,6 +15,8 @@ from motion_ablation.registry import Registry
 PORTS = ("q", "k", "v")
 SIDES = ("inputs", "outputs")
 STAGES = ("down", "mid", "up", "in")
+ATTENTIONS = ("attn1", "attn2")
+WHEN = ("train", "generate", "both")
 
 
 def named(axis: Registry[Any], spec: Any, where: str) -> tuple[str, dict[str, Any]]:
@@ -37,7 +40,8 @@ class StreamConfig:
     Attributes:
         ports: projections of a temporal attention that it enters: any of ``q``, ``k``, ``v``.
         side: ``inputs`` of the projections (the paper) or their ``outputs``.
-        layout, integration, debias: ``{name: ..., **options}``; debias acts only when generating.
+        layout, integration, debias: ``{name: ..., **options}``.
+        when: when the debias acts: ``generate`` (the paper), ``train`` or ``both``.
         shared: one embedding for all temporal attentions of a block, or one for each.
     """
 
@@ -47,6 +51,7 @@ class StreamConfig:
     integration: dict[str, Any] = field(default_factory=lambda: {"name": "add"})
     debias: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
     shared: bool = True
+    when: str = "generate"
 
     def check(self, where: str) -> None:
         """Raises ``ValueError`` naming the key and the valid choices."""
@@ -55,11 +60,28 @@ class StreamConfig:
             raise ValueError(f"{where}.ports: {self.ports} is not a non-empty choice of {', '.join(PORTS)}, each at most once")
         if self.side not in SIDES:
             raise ValueError(f"{where}.side: '{self.side}' is not one of {', '.join(SIDES)}")
+        if self.when not in WHEN:
+            raise ValueError(f"{where}.when: '{self.when}' is not one of {', '.join(WHEN)}")
         name, options = named(LAYOUTS, self.layout, f"{where}.layout")
         LAYOUTS[name].check(**options)
-        named(INTEGRATIONS, self.integration, f"{where}.integration")
+        name, _ = named(INTEGRATIONS, self.integration, f"{where}.integration")
+        refused = [port for port in self.ports if port not in INTEGRATIONS[name].ports]
+        if refused:
+            allowed = " and ".join(INTEGRATIONS[name].ports)
+            raise ValueError(f"{where}: integration '{name}' works at ports {allowed} only, not at {', '.join(refused)}")
         name, options = named(DEBIASES, self.debias, f"{where}.debias")
         DEBIASES.build(name, **options)
+        if name == "drop" and self.when != "generate":
+            raise ValueError(f"{where}.when: '{self.when}' with debias 'drop' leaves nothing to train; remove the stream instead")
+
+    def acts(self, generating: bool) -> bool:
+        """Whether the debias acts now."""
+        return self.when in ("both", "generate" if generating else "train")
+
+    @property
+    def lengthens(self) -> bool:
+        """Whether the integration adds tokens."""
+        return bool(INTEGRATIONS[str(self.integration["name"])].lengthens)
 
 
 @dataclass
@@ -69,10 +91,12 @@ class SiteConfig:
     Attributes:
         stages: parts of the U-Net: any of ``down``, ``mid``, ``up``, ``in``.
         channels: ``widest`` (the paper: 1280 in ZeroScope), ``all``, or a list of widths.
+        attentions: which of a block's temporal self-attentions: ``attn1``, ``attn2`` or both.
     """
 
     stages: list[str] = field(default_factory=lambda: ["down", "up"])
     channels: str | list[int] = "widest"
+    attentions: list[str] = field(default_factory=lambda: list(ATTENTIONS))
 
     def check(self, where: str) -> None:
         """Raises ``ValueError`` naming the key and the valid choices."""
@@ -81,6 +105,8 @@ class SiteConfig:
             raise ValueError(f"{where}.stages: {self.stages} is not a non-empty choice of {', '.join(STAGES)}")
         if isinstance(self.channels, str) and self.channels not in ("widest", "all"):
             raise ValueError(f"{where}.channels: '{self.channels}' is not widest, all or a list of widths")
+        if not self.attentions or any(name not in ATTENTIONS for name in self.attentions):
+            raise ValueError(f"{where}.attentions: {self.attentions} is not a non-empty choice of {', '.join(ATTENTIONS)}")
 
     def select(self, sites: list[Site]) -> list[Site]:
         """The chosen sites. Raises ``ValueError`` if there are none, listing those that exist."""
@@ -95,20 +121,23 @@ class SiteConfig:
         if not chosen:
             known = sorted({(site.stage, site.channels) for site in sites})
             raise ValueError(f"no temporal attention matches stages {self.stages} and channels {self.channels}; this backbone has {known}")
-        return chosen
+        kept = [replace(site, attentions=tuple(name for name in site.attentions if name in self.attentions)) for site in chosen]
+        return [site for site in kept if site.attentions]
 
 
 @dataclass
 class MotionConfig:
-    """The streams of a motion embedding; without any, the model is the plain backbone.
+    """What is trained on a reference: streams of a motion embedding, an adapter of weights, both, or nothing (the plain backbone).
 
     Attributes:
         qk: the Motion Query-Key embedding. v: the Motion Value embedding. sites: where they live.
+        adapter: ``{name: ..., **options}`` of a trainable change of the temporal attentions' weights, or None.
     """
 
     qk: StreamConfig | None = None
     v: StreamConfig | None = None
     sites: SiteConfig = field(default_factory=SiteConfig)
+    adapter: dict[str, Any] | None = None
 
     @classmethod
     def paper(cls) -> MotionConfig:
@@ -124,7 +153,21 @@ class MotionConfig:
         """Raises ``ValueError`` for anything that cannot work, before any weight is loaded."""
         for name, stream in self.streams().items():
             stream.check(f"motion.{name}")
+        self._check_tokens()
+        if self.adapter is not None:
+            name, options = named(ADAPTERS, self.adapter, "motion.adapter")
+            ADAPTERS[name].check(**options)
         self.sites.check("motion.sites")
+
+    def _check_tokens(self) -> None:
+        """Keys and values must be of one length, and what else acts on a lengthened port would meet tokens that are no frames."""
+        streams = self.streams()
+        longer = sorted(port for stream in streams.values() if stream.lengthens for port in stream.ports)
+        if longer and longer != ["k", "v"]:
+            raise ValueError(f"motion: concat_token must lengthen k and v, each once, not {', '.join(longer)}; set the ports of qk and v")
+        crossed = [name for name, stream in streams.items() if not stream.lengthens and set(stream.ports) & set(longer)]
+        if crossed:
+            raise ValueError(f"motion.{crossed[0]}: another stream with concat_token is at the same port; give this one other ports")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -133,6 +176,6 @@ class MotionConfig:
     def from_dict(cls, data: dict[str, Any]) -> MotionConfig:
         """Inverse of :meth:`to_dict`."""
         streams = {name: StreamConfig(**data[name]) if data.get(name) else None for name in ("qk", "v")}
-        config = cls(**streams, sites=SiteConfig(**data["sites"]))
+        config = cls(**streams, sites=SiteConfig(**data["sites"]), adapter=data.get("adapter"))
         config.check()
         return config

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from motion_ablation.lora import added
+from motion_ablation.motion.adapters import ADAPTERS
 from motion_ablation.motion.config import MotionConfig, StreamConfig
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
@@ -45,21 +47,22 @@ class StreamAtSite(nn.Module):
         self.layout = LAYOUTS.build(layout.pop("name"), site=site, channels=channels, **layout)
         self.integration = INTEGRATIONS.build(integration.pop("name"), channels=channels, **integration)
         self.debias = DEBIASES.build(debias.pop("name"), **debias)
+        self.acts = config.acts
 
-    def dense(self, frames: int, height: int, width: int, generating: bool) -> Tensor:
-        """``(1 or h * w, f, c)``, debiased if ``generating``."""
-        motion = self.layout(frames, height, width)
-        return self.debias(motion) if generating else motion
+    def dense(self, frames: int, height: int, width: int, generating: bool) -> Tensor | None:
+        """``(1 or h * w, f, c)``, debiased if it is time to; None where the debias drops the stream."""
+        motion: Tensor = self.layout(frames, height, width)
+        return self.debias(motion) if self.acts(generating) else motion
 
     def forward(self, features: Tensor, motion: Tensor, height: int, width: int) -> Tensor:
-        """``(b * h * w, f, c)`` features, batch outermost, with the dense embedding integrated."""
+        """``(b * h * w, f, c)`` features, batch outermost, with the dense embedding integrated; ``2 f`` if that adds tokens."""
         count = height * width if len(motion) > 1 else 1
         split = features.unflatten(0, (-1, count))
         return self.integration(split, motion.to(features.dtype)).flatten(0, 1)
 
 
 class MotionEmbeddings(nn.Module):
-    """All streams at all chosen sites; what training optimises and a checkpoint holds.
+    """All streams, or the adapter, at all chosen sites; what training optimises and a checkpoint holds.
 
     Args:
         config: the streams. sites: every site of the backbone as it sees the training clip; ``config.sites`` selects.
@@ -69,12 +72,19 @@ class MotionEmbeddings(nn.Module):
         super().__init__()
         config.check()
         self.config = config
-        self.sites = config.sites.select(sites) if config.streams() else []
+        self.sites = config.sites.select(sites) if config.streams() or config.adapter else []
         self.streams = nn.ModuleDict()
+        self.adapters = nn.ModuleDict()
         for name, stream in config.streams().items():
             for site in self.sites:
                 for owner in self.owners(stream, site):
                     self.streams[f"{name}:{key(owner)}"] = StreamAtSite(stream, site, site.channels)
+        if config.adapter:
+            options = dict(config.adapter)
+            entry = options.pop("name")
+            for site in self.sites:
+                for attention in site.attentions:
+                    self.adapters[key(f"{site.name}.{attention}")] = ADAPTERS.build(entry, channels=site.channels, **options)
 
     @staticmethod
     def owners(stream: StreamConfig, site: Site) -> list[str]:
@@ -96,28 +106,24 @@ class MotionEmbeddings(nn.Module):
         Raises:
             ValueError: if a site is not there, or its projections are fused (hooks would be passed by).
         """
-        now = {site.name: site for site in sites}
-        handles = []
-        try:
-            for name, stream in self.config.streams().items():
-                for trained in self.sites:
-                    if trained.name not in now:
-                        raise ValueError(f"this backbone has no temporal attention '{trained.name}'")
-                    site = now[trained.name]
-                    if site.channels != trained.channels:
+        with ExitStack() as stack:
+            for trained in self.sites:
+                site = matching(trained, sites)
+                for name in trained.attentions:
+                    attention = denoiser.get_submodule(f"{site.name}.{name}")
+                    if getattr(attention, "fused_projections", False):
                         raise ValueError(
-                            f"the motion embedding is of another backbone: {trained.channels} channels at '{site.name}', "
-                            f"here {site.channels}"
+                            "the backbone's QKV projections are fused, which passes hooks by; call unfuse_qkv_projections() first"
                         )
-                    for attention in site.attentions:
-                        owner = trained.name if stream.shared else f"{trained.name}.{attention}"
-                        module = self.streams[f"{name}:{key(owner)}"]
-                        apply = Application(module, site, generating)
-                        handles += hook_projections(denoiser.get_submodule(f"{site.name}.{attention}"), stream, apply)
+                    if self.adapters:
+                        adapter: Any = self.adapters[key(f"{trained.name}.{name}")]
+                        stack.enter_context(added(adapter.pairs(attention)))
+                    for stream, config in self.config.streams().items():
+                        owner = trained.name if config.shared else f"{trained.name}.{name}"
+                        apply = Application(self.streams[f"{stream}:{key(owner)}"], site, generating)
+                        for handle in hook_projections(attention, config, apply):
+                            stack.callback(handle.remove)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def save(self, path: str | Path, **extra: str) -> None:
         """Writes a safetensors file with the configuration and the sites in its header; atomic."""
@@ -149,24 +155,33 @@ class MotionEmbeddings(nn.Module):
         return module
 
 
+def matching(trained: Site, sites: list[Site]) -> Site:
+    """The same place as the current clip sees it. Raises ``ValueError`` if the backbone is another one."""
+    site = next((site for site in sites if site.name == trained.name), None)
+    if site is None:
+        raise ValueError(f"this backbone has no temporal attention '{trained.name}'")
+    if site.channels != trained.channels:
+        raise ValueError(f"the motion embedding is of another backbone: {trained.channels} channels at '{site.name}', here {site.channels}")
+    return site
+
+
 class Application:
     """A stream at work at one attention of the current clip; a hook's body."""
 
     def __init__(self, stream: Any, site: Site, generating: bool) -> None:
         self.stream, self.site, self.generating = stream, site, generating
-        self._dense: dict[int, Tensor] = {}
+        self._dense: dict[int, Tensor | None] = {}
 
     def __call__(self, features: Tensor) -> Tensor:
         site, frames = self.site, features.shape[1]
         if frames not in self._dense or not self.generating:
             self._dense[frames] = self.stream.dense(frames, site.height, site.width, self.generating)
-        return self.stream(features, self._dense[frames], site.height, site.width)
+        motion = self._dense[frames]
+        return features if motion is None else self.stream(features, motion, site.height, site.width)
 
 
 def hook_projections(attention: nn.Module, stream: StreamConfig, apply: Application) -> list[Any]:
     """Hooks ``apply`` to the chosen ports of one attention; returns the handles."""
-    if getattr(attention, "fused_projections", False):
-        raise ValueError("the backbone's QKV projections are fused, which passes hooks by; call unfuse_qkv_projections() first")
 
     def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (apply(inputs[0]), *inputs[1:])

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from motion_ablation.objectives.base import OBJECTIVES, Objective
-
-
-def mean_squared_error(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean over all elements of the squared difference, in float32."""
-    return (predicted.float() - target.float()).square().mean()
+from motion_ablation.objectives.base import OBJECTIVES, Objective, mean_squared_error
 
 
 @OBJECTIVES.register("denoising")
-def denoising() -> Objective:
+class Denoising(Objective):
     """Plain mean squared error in the scheduler's own prediction type (the released code's default)."""
-    return mean_squared_error
+
+    def forward(self, predicted: Tensor, target: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return mean_squared_error(predicted, target)

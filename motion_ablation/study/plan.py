@@ -215,7 +215,7 @@ def recipe_of(config: dict[str, Any], backbone: str) -> str:
 def trains_of(config: dict[str, Any]) -> bool:
     """Whether a configuration has motion embeddings to learn."""
     motion = config["model"]["motion"] or {}
-    return bool(motion.get("qk") or motion.get("v"))
+    return bool(motion.get("qk") or motion.get("v") or motion.get("adapter"))
 
 
 def _metric_weights(callback: dict[str, Any]) -> str:

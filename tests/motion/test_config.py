@@ -33,13 +33,42 @@ SITES = [
         ({"layout": {"name": "per_frame", "size": 2}}, r"motion.qk.layout: layout 'per_frame' has no option 'size'"),
         ({"layout": {}}, r"motion.qk.layout: give a layout as {name: ...}. Choices: .*per_frame"),
         ({"layout": {"name": "coarse_grid", "size": 0}}, r"size must be a whole number of at least 1, not 0"),
-        ({"integration": {"name": "concta"}}, r"motion.qk.integration: unknown integration 'concta'. Did you mean 'concat'\?"),
+        (
+            {"integration": {"name": "concat_chanel"}},
+            r"motion.qk.integration: unknown integration 'concat_chanel'. Did you mean 'concat_channel'\?",
+        ),
+        ({"integration": {"name": "concat_token"}}, r"motion.qk: integration 'concat_token' works at ports k and v only, not at q"),
+        ({"when": "always"}, r"motion.qk.when: 'always' is not one of train, generate, both"),
+        ({"debias": {"name": "drop"}, "when": "both"}, r"leaves nothing to train"),
+        ({"layout": {"name": "low_rank", "rank": 0}}, r"rank must be a whole number of at least 1, not 0"),
         ({"debias": {"name": "difference", "lag": 1.5}}, r"lag must be a whole number of at least 1"),
     ],
 )
 def test_a_stream_that_cannot_work_names_its_place(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MotionConfig(qk=StreamConfig(**options)).check()
+
+
+TOKENS = {"name": "concat_token"}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (MotionConfig(v=StreamConfig(["v"], integration=TOKENS)), r"must lengthen k and v, each once, not v"),
+        (MotionConfig(StreamConfig(["k"], integration=TOKENS), StreamConfig(["k", "v"], integration=TOKENS)), r"not k, k, v"),
+        (
+            MotionConfig(StreamConfig(["q", "k"]), StreamConfig(["k", "v"], integration=TOKENS)),
+            r"motion.qk: another stream with concat_token",
+        ),
+        (MotionConfig(adapter={"name": "lora"}), r"motion.adapter: unknown adapter 'lora'. .*Choices: temporal_attention, temporal_lora"),
+        (MotionConfig(adapter={"name": "temporal_lora", "rank": 0}), r"rank must be a whole number"),
+        (MotionConfig(sites=SiteConfig(attentions=["attn3"])), r"motion.sites.attentions: \['attn3'\]"),
+    ],
+)
+def test_combinations_that_cannot_work(config: MotionConfig, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config.check()
 
 
 @pytest.mark.parametrize("given", ["site", "channels"])
@@ -73,7 +102,13 @@ def test_no_site_lists_those_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [MotionConfig(), MotionConfig.paper(), MotionConfig(qk=StreamConfig(["q"]), sites=SiteConfig(["mid"], [64]))]
+    "config",
+    [
+        MotionConfig(adapter={"name": "temporal_lora"}),
+        MotionConfig(),
+        MotionConfig.paper(),
+        MotionConfig(qk=StreamConfig(["q"]), sites=SiteConfig(["mid"], [64])),
+    ],
 )
 def test_configuration_survives_json(config: MotionConfig) -> None:
     assert MotionConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from motion_ablation.backbones import UNet3DBackbone
 from motion_ablation.motion import MotionConfig, MotionEmbeddings, SiteConfig, StreamConfig
+from motion_ablation.motion.adapters import ADAPTERS
 from motion_ablation.motion.config import PORTS, SIDES
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
@@ -25,12 +28,13 @@ lengths = st.integers(1, 6)
 
 
 def motion_of(layout: str, integration: str, side: str = "inputs", shared: bool = True, debias: str = "none") -> MotionConfig:
-    """All three ports by two streams of the same kind, at the widest sites of the whole network."""
+    """Every port that the integration takes, by two streams of the same kind, at the widest sites of the whole network."""
 
     def stream(*ports: str) -> StreamConfig:
         return StreamConfig(list(ports), side, {"name": layout}, {"name": integration}, {"name": debias}, shared)
 
-    return MotionConfig(stream("q", "k"), stream("v"), SiteConfig(["down", "up"], "widest"))
+    first = [port for port in ("q", "k") if port in INTEGRATIONS[integration].ports]
+    return MotionConfig(stream(*first), stream("v"), SiteConfig(["down", "up"], "widest"))
 
 
 def randomise(module: nn.Module, scale: float = 0.5) -> None:
@@ -41,9 +45,10 @@ def randomise(module: nn.Module, scale: float = 0.5) -> None:
             parameter += scale * torch.randn(parameter.shape, generator=generator)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize(("layout", "integration"), PAIRS)
+@pytest.mark.parametrize(
+    ("layout", "integration", "side", "shared"),
+    [(*pair, "inputs", True) for pair in PAIRS] + [("per_location", integration, "outputs", False) for integration in INTEGRATIONS],
+)
 def test_identity_then_learning_then_clean_detachment(
     backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs, layout: str, integration: str, side: str, shared: bool
 ) -> None:
@@ -54,11 +59,14 @@ def test_identity_then_learning_then_clean_detachment(
 
     with motion.attached(backbone.denoiser, sites):
         first = backbone.denoise(*inputs)
-        assert torch.equal(first, plain), "a new embedding changes nothing"
+        if INTEGRATIONS[integration].lengthens:  # a mean over doubled tokens is the same mean, summed in another order
+            torch.testing.assert_close(first, plain, atol=1e-5, rtol=1e-5)
+        else:
+            assert torch.equal(first, plain), "a new embedding changes nothing"
         (first - 1).square().mean().backward()
-        embeddings = [parameter for name, parameter in motion.named_parameters() if ".layout." in name]
-        assert embeddings
-        assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in embeddings), "it must learn from step 0"
+        for stream in motion.streams.values():
+            gradients = [parameter.grad for parameter in stream.layout.parameters()]  # type: ignore[union-attr]
+            assert any(gradient is not None and gradient.abs().max() > 0 for gradient in gradients), "it must learn from step 0"
         assert all(parameter.grad is None for parameter in backbone.parameters()), "nothing else does"
 
         optimizer.step()
@@ -116,7 +124,8 @@ def test_half_precision_features(layout: str, integration: str, dtype: torch.dty
     motion = MotionEmbeddings(motion_of(layout, integration), [site])
     stream = next(iter(motion.streams.values()))
     features = torch.randn(8, 3, 6).to(dtype)
-    assert torch.equal(stream(features, stream.dense(3, 2, 2, False), 2, 2), features)  # type: ignore[operator]
+    expected = torch.cat([features, features], 1) if INTEGRATIONS[integration].lengthens else features
+    assert torch.equal(stream(features, stream.dense(3, 2, 2, False), 2, 2), expected)  # type: ignore[operator]
 
 
 # Layouts: following other lengths and grids.
@@ -142,11 +151,11 @@ def test_layouts_spell_out_any_size(name: str, f: int, h: int, w: int, frames: i
 @given(st.sampled_from(LAYOUTS.names()), *[lengths] * 6)
 def test_constant_rows_stay_constant(name: str, f: int, h: int, w: int, frames: int, height: int, width: int) -> None:
     layout = layout_at(name, f, h, w)
-    constant = torch.tensor([1.5, -0.25, 4.0])
     with torch.no_grad():
         for parameter in layout.parameters():
-            parameter.copy_(constant.expand_as(parameter))
-    torch.testing.assert_close(layout(frames, height, width), constant.expand_as(layout(frames, height, width)))
+            parameter.fill_(1.5)
+    trained, resampled = layout(f, h, w), layout(frames, height, width)
+    torch.testing.assert_close(resampled, trained[:1, :1].expand_as(resampled))
 
 
 @few
@@ -189,6 +198,87 @@ def test_a_coarse_grid_lies_between_one_dimension_and_two() -> None:
     assert torch.equal(per_location[0, 0], grid.rows[0]), "corners are those of the grid"  # type: ignore[index]
 
 
+def test_axial_and_low_rank_equal_their_definitions() -> None:
+    axial = layout_at("axial", 2, 3, 4)
+    dense = axial(2, 3, 4).unflatten(0, (3, 4))
+    for y, x in product(range(3), range(4)):
+        torch.testing.assert_close(dense[y, x], axial.rows[y] + axial.columns[x])  # type: ignore[index]
+    low_rank = layout_at("low_rank", 2, 3, 4)
+    maps, vectors = low_rank.maps, low_rank.vectors
+    expected = sum(maps[r].flatten()[:, None, None] * vectors[r][None] for r in range(4))  # type: ignore[index, union-attr]
+    torch.testing.assert_close(low_rank(2, 3, 4), expected)
+    fresh = LAYOUTS.build("low_rank", site=Site("block", "up", 3, 2, 3, 4), channels=3, rank=100)
+    flat = fresh.maps.flatten(1)
+    assert len(flat) == 12, "no more maps than locations"
+    products = flat @ flat.T
+    torch.testing.assert_close(products, torch.diag(products.diagonal()), atol=1e-5, rtol=0)
+    assert torch.equal(flat[0], torch.ones(12)), "the lowest map is constant"
+
+
+def test_layouts_cost_what_they_say() -> None:
+    site = Site("block", "up", 5, 4, 6, 8)
+    counts = {name: sum(p.numel() for p in LAYOUTS.build(name, site=site, channels=5).parameters()) for name in LAYOUTS}
+    assert counts == {"per_frame": 20, "coarse_grid": 80, "low_rank": 4 * 20 + 4 * 48, "axial": 14 * 20, "per_location": 48 * 20}
+
+
+# Adapters.
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_adapters_start_at_nothing_learn_and_come_off(
+    backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs, name: str, tmp_path: Path
+) -> None:
+    with torch.no_grad():
+        plain = backbone.denoise(*inputs)
+    motion = MotionEmbeddings(MotionConfig(adapter={"name": name}), sites)
+    optimizer = torch.optim.AdamW(motion.parameters(), lr=0.01)
+    for step in range(3):
+        with motion.attached(backbone.denoiser, sites):
+            output = backbone.denoise(*inputs)
+        assert torch.equal(output, plain) == (step == 0)
+        optimizer.zero_grad()
+        (output - 1).square().mean().backward()
+        optimizer.step()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in motion.parameters()), "all of it learns"
+    assert all(p.grad is None for p in backbone.parameters())
+    with torch.no_grad():
+        assert torch.equal(backbone.denoise(*inputs), plain), "detaching restores the backbone bit for bit"
+        motion.save(tmp_path / "motion.safetensors")
+        again = MotionEmbeddings.load(tmp_path / "motion.safetensors")
+        with motion.attached(backbone.denoiser, sites):
+            changed = backbone.denoise(*inputs)
+        with again.attached(backbone.denoiser, sites):
+            assert torch.equal(backbone.denoise(*inputs), changed)
+            assert not torch.equal(changed, plain)
+
+
+@torch.no_grad()
+def test_a_temporal_attention_adapter_is_a_change_of_weights(backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs) -> None:
+    motion = MotionEmbeddings(MotionConfig(adapter={"name": "temporal_attention"}), sites)
+    randomise(motion, 0.05)
+    with motion.attached(backbone.denoiser, sites):
+        attached = backbone.denoise(*inputs)
+    tuned = copy.deepcopy(backbone)
+    for name, adapter in motion.adapters.items():
+        for projection, layer in adapter.layers.items():  # type: ignore[union-attr, operator]
+            tuned.denoiser.get_submodule(f"{name}.{projection}".replace("/", ".")).weight.add_(layer.weight)
+    torch.testing.assert_close(attached, tuned.denoise(*inputs), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_one_of_the_two_attentions(backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs) -> None:
+    outputs = []
+    for attentions in (["attn1"], ["attn2"], ["attn1", "attn2"]):
+        config = MotionConfig(v=StreamConfig(["v"], shared=False), sites=SiteConfig(attentions=attentions))
+        motion = MotionEmbeddings(config, sites)
+        assert all(name.rsplit("/", 1)[1] in attentions for name in motion.streams)
+        randomise(motion)
+        with motion.attached(backbone.denoiser, sites):
+            outputs.append(backbone.denoise(*inputs))
+    assert not torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+
+
 # Debiases.
 
 
@@ -197,7 +287,9 @@ def test_a_coarse_grid_lies_between_one_dimension_and_two() -> None:
 def test_debiases_keep_the_shape_and_their_input(name: str, n: int, f: int) -> None:
     motion = torch.randn(n, f, 2)
     before = motion.clone()
-    assert DEBIASES.build(name)(motion).shape == motion.shape
+    debiased = DEBIASES.build(name)(motion)
+    assert (debiased is None) == (name == "drop")
+    assert debiased is None or debiased.shape == motion.shape
     assert torch.equal(motion, before)
 
 
@@ -207,6 +299,40 @@ def test_difference_equals_a_loop(f: int, lag: int) -> None:
     motion = torch.randn(2, f, 3)
     expected = torch.stack([motion[:, t] - motion[:, t - lag] if t >= lag else motion[:, t] for t in range(f)], 1)
     assert torch.equal(DEBIASES.build("difference", lag=lag)(motion), expected)
+
+
+@few
+@given(lengths)
+def test_mean_centred_equals_its_definition(f: int) -> None:
+    motion = torch.randn(2, f, 3)
+    expected = motion - sum(motion[:, t] for t in range(f))[:, None] / f  # type: ignore[index]
+    torch.testing.assert_close(DEBIASES.build("mean_centred")(motion), expected)
+    assert DEBIASES.build("mean_centred")(motion + 7).sub(expected).abs().max() < 1e-5, "what is constant in time is removed"
+
+
+@pytest.mark.parametrize("integration", ["add", "concat_channel", "gated"])
+def test_a_dropped_stream_is_not_there_when_generating(
+    backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs, integration: str
+) -> None:
+    motion = MotionEmbeddings(motion_of("per_location", integration, debias="drop"), sites)
+    randomise(motion)
+    with torch.no_grad():
+        plain = backbone.denoise(*inputs)
+        with motion.attached(backbone.denoiser, sites, generating=True):
+            assert torch.equal(backbone.denoise(*inputs), plain)
+        with motion.attached(backbone.denoiser, sites):
+            assert not torch.equal(backbone.denoise(*inputs), plain)
+
+
+@pytest.mark.parametrize(("when", "trains", "generates"), [("train", True, False), ("generate", False, True), ("both", True, True)])
+def test_the_debias_acts_when_it_is_told_to(when: str, trains: bool, generates: bool) -> None:
+    stream = StreamConfig(["v"], debias={"name": "difference"}, when=when)
+    module = MotionEmbeddings(MotionConfig(v=stream), [Site("block", "up", 2, 3, 2, 2)])
+    randomise(module)
+    at = next(iter(module.streams.values()))
+    raw = at.layout(3, 2, 2)  # type: ignore[union-attr, operator]
+    for generating, acts in ((False, trains), (True, generates)):
+        assert torch.equal(at.dense(3, 2, 2, generating), raw) != acts  # type: ignore[operator]
 
 
 def test_debias_acts_only_when_generating(backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs) -> None:

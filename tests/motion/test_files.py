@@ -17,7 +17,8 @@ from motion_ablation.records import Site
 
 def trained(sites: list[Site], layout: str = "per_location", integration: str = "add") -> MotionEmbeddings:
     stream = StreamConfig(["v"], layout={"name": layout}, integration={"name": integration}, shared=False)
-    module = MotionEmbeddings(MotionConfig(qk=StreamConfig(), v=stream), sites)
+    keys = StreamConfig(["k"], integration={"name": integration})
+    module = MotionEmbeddings(MotionConfig(qk=keys, v=stream), sites)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn(parameter.shape))

@@ -1,4 +1,4 @@
-"""What a debias operation is: cleaning appearance out of an embedding, at inference only."""
+"""What a debias operation is: cleaning appearance out of an embedding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from motion_ablation.registry import Registry
 
-Debias = Callable[[Tensor], Tensor]
-"""``(n, f, c)`` dense embedding to one of the same shape."""
+Debias = Callable[[Tensor], Tensor | None]
+"""``(n, f, c)`` dense embedding to one of the same shape, or None to leave the stream out."""
 
 DEBIASES: Registry[Any] = Registry("debias", "motion_ablation.motion.debiases")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -17,7 +17,13 @@ class Integration(nn.Module, ABC):
 
     Args:
         channels: width of the features and of the embedding.
+
+    Attributes:
+        ports: projections that it can act on. lengthens: whether it adds tokens, ``f`` to ``2 f``.
     """
+
+    ports: ClassVar[tuple[str, ...]] = ("q", "k", "v")
+    lengthens: ClassVar[bool] = False
 
     def __init__(self, channels: int) -> None:
         super().__init__()

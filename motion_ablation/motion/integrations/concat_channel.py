@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from motion_ablation.motion.integrations.base import INTEGRATIONS, Integration
 
 
-@INTEGRATIONS.register("concat")
-class Concat(Integration):
+@INTEGRATIONS.register("concat_channel")
+class ConcatChannel(Integration):
     """``[F; M] W`` with ``W`` learnt: the two are joined along channels and projected back to the features' width.
 
     ``W = [[I + A], [B]]`` is kept as its two halves, so that the start is the identity to the bit: ``A`` is zero and
