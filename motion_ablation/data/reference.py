@@ -256,6 +256,9 @@ class ReferenceDataModule(L.LightningDataModule):
         cache: folder for the files of built-in references; None is ``cache/references``.
         steps_per_epoch: training steps per epoch, taking the references in turn. val_batch_size: most cells per batch.
 
+    Attributes:
+        cell_count: number of videos that one validation generates.
+
     Raises:
         ValueError: an argument that cannot work, a missing file or a missing caption (all before any video is decoded).
     """
@@ -293,6 +296,7 @@ class ReferenceDataModule(L.LightningDataModule):
             _check(prompts=prompts)
         self.dataset = ReferenceDataset(sources, window, cache or CACHE)
         self._cells = _CellBatches(self.dataset, prompts, seeds, noises, val_batch_size)
+        self.cell_count = sum(len(pairs) for _, _, pairs in self._cells.batches)
         self._steps = _RoundRobin(self.dataset, steps_per_epoch)
 
     def train_dataloader(self) -> DataLoader[Clip]:

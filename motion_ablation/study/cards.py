@@ -13,6 +13,8 @@ import yaml
 from motion_ablation.metrics import METRICS
 
 ACTIONS = ("REMOVE", "REPLACE", "ADD")
+FACTORS = ("train", "generate")
+OPTIONAL = ("factors",)
 FLOOR = "no_motion"
 
 
@@ -28,6 +30,8 @@ class Card:
         name: the study's title. part: what is ablated. action: ``REMOVE``, ``REPLACE`` or ``ADD``. why: the question.
         baseline, replacements: stems of ``experiments/*.yaml``. metrics: names of registered metrics.
         path: the card's own file, in a folder inside the one of its experiments.
+        factors: ``train`` if the replacements learn differently; ``generate`` if they differ in how videos are made only, so that
+            all of them use the baseline's trained embedding.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Card:
     replacements: list[str]
     metrics: list[str]
     path: Path
+    factors: str = "train"
 
     @property
     def folder(self) -> Path:
@@ -91,7 +96,7 @@ def _check_keys(path: Path, data: dict[str, Any]) -> None:
     unknown = [key for key in data if key not in KEYS]
     if unknown:
         raise CardError(f"{path}: unknown key '{unknown[0]}'.{_hint(str(unknown[0]), KEYS)} Keys: {', '.join(KEYS)}")
-    missing = [key for key in KEYS if key not in data]
+    missing = [key for key in KEYS if key not in data and key not in OPTIONAL]
     if missing:
         raise CardError(f"{path}: lacks {', '.join(missing)}")
     for key, value in data.items():
@@ -103,6 +108,8 @@ def _check_keys(path: Path, data: dict[str, Any]) -> None:
 def _check_values(card: Card) -> None:
     if card.action not in ACTIONS:
         raise CardError(f"{card.path}: action '{card.action}' is not one of {', '.join(ACTIONS)}")
+    if card.factors not in FACTORS:
+        raise CardError(f"{card.path}: factors '{card.factors}' is not one of {', '.join(FACTORS)}")
     for key, names, known in (
         ("experiment", card.experiments, experiments_in(card.folder)),
         ("metric", card.metrics, METRICS.names()),

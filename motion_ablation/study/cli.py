@@ -7,11 +7,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from motion_ablation.study.plan import Study
 
 EPILOG = """examples:
   motion-ablation run experiments/studies/integration.yaml
   motion-ablation run experiments/studies/*.yaml --references my_clip.mp4 --prompts "a cat on a sofa" --seeds 0 1 2
   motion-ablation run CARD --config experiments/backbones/zeroscope.yaml     every experiment on another backbone
+  motion-ablation show experiments/studies/*.yaml                             what would run, and what it costs
   motion-ablation report results/integration                                 tables and sheets again, without running
   tensorboard --logdir results"""
 
@@ -46,14 +51,12 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the experiments of ablation cards and write their table")
     run.set_defaults(command=_run)
-    run.add_argument("cards", nargs="+", metavar="CARD", help="ablation cards, such as experiments/studies/integration.yaml")
-    run.add_argument("--output", help="the study's folder (results/CARD, several cards joined by +)")
-    run.add_argument("--references", nargs="+", help="videos, manifests, builtin:NAME or builtin (builtin)")
-    run.add_argument("--config", nargs="+", action="extend", default=[], metavar="FILE", help="configuration beneath every experiment")
-    run.add_argument("--steps", type=_positive, help="training steps of every run")
-    run.add_argument("--seeds", nargs="+", type=int, help="generation seeds")
-    run.add_argument("--prompts", nargs="+", help="texts to generate with")
+    _add_study_options(run)
     run.add_argument("--workers", type=_positive, help="runs at a time (2 on a CPU with 2 cores or more, 1 on an accelerator)")
+
+    show = commands.add_parser("show", help="tell what ablation cards would run, and what it costs, without running anything")
+    show.set_defaults(command=_show)
+    _add_study_options(show)
 
     report = commands.add_parser("report", help="write a study's table and sheets again, without running anything")
     report.set_defaults(command=_report)
@@ -69,6 +72,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_study_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("cards", nargs="+", metavar="CARD", help="ablation cards, such as experiments/studies/integration.yaml")
+    parser.add_argument("--output", help="the study's folder (results/CARD, several cards joined by +)")
+    parser.add_argument("--references", nargs="+", help="videos, manifests, builtin:NAME or builtin (builtin)")
+    parser.add_argument("--config", nargs="+", action="extend", default=[], metavar="FILE", help="configuration beneath every experiment")
+    parser.add_argument("--steps", type=_positive, help="training steps of every run")
+    parser.add_argument("--seeds", nargs="+", type=int, help="generation seeds")
+    parser.add_argument("--prompts", nargs="+", help="texts to generate with")
+
+
 def _positive(text: str) -> int:
     value = int(text) if text.isdigit() else 0
     if value < 1:
@@ -76,17 +89,31 @@ def _positive(text: str) -> int:
     return value
 
 
-def _run(options: argparse.Namespace) -> int:
+def _study(options: argparse.Namespace) -> Study:
+    """The study that the options ask for, planned."""
     from motion_ablation.study.cards import read_card
     from motion_ablation.study.plan import Options, make_study
-    from motion_ablation.study.report import write_report
-    from motion_ablation.study.runner import default_workers, quiet, run_study
+    from motion_ablation.study.runner import quiet
 
     cards = [read_card(path) for path in dict.fromkeys(options.cards)]
     folder = Path(options.output or Path("results") / "+".join(dict.fromkeys(card.path.stem for card in cards)))
     with quiet():
         wanted = Options(options.references, options.config, options.steps, options.seeds, options.prompts)
-        study = make_study(cards, folder, wanted)
+        return make_study(cards, folder, wanted)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from motion_ablation.study.costs import describe
+
+    print(describe(_study(options)))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from motion_ablation.study.report import write_report
+    from motion_ablation.study.runner import default_workers, run_study
+
+    study = _study(options)
     complete = run_study(study, options.workers or default_workers())
     print(f"\n{write_report(study)}\n{_places(study.folder)}")
     return 0 if complete else 1

@@ -10,6 +10,7 @@ from motion_ablation.backbones import BACKBONES
 from motion_ablation.data.builtin import builtin, builtin_names
 from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.metrics import METRICS
+from motion_ablation.motion.adapters import ADAPTERS
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
@@ -21,6 +22,7 @@ AXES: dict[str, Registry[Any]] = {
     "layouts (model.motion.*.layout)": LAYOUTS,
     "integrations (model.motion.*.integration)": INTEGRATIONS,
     "debiases (model.motion.*.debias)": DEBIASES,
+    "adapters (model.motion.adapter)": ADAPTERS,
     "objectives (model.objective)": OBJECTIVES,
     "initial noises (data.noises)": INITIAL_NOISES,
     "backbones (model.backbone)": BACKBONES,

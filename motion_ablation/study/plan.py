@@ -55,7 +55,8 @@ class Run:
         folder: where everything about it is written. arguments: what ``lightning`` would be given.
         config: what the arguments stood for when the study was planned; it is what runs, whatever is edited meanwhile. Empty if read back.
         backbone: fingerprint of the weights at that time. recipe: hash of all that determines the result.
-        trains: whether it has parameters to learn. error: why it cannot even be configured; empty if it can.
+        trains: whether it has parameters to learn. embedding: hash of all that determines what it learns; runs with the same learn it
+            once. error: why it cannot even be configured; empty if it can.
     """
 
     experiment: str
@@ -67,6 +68,7 @@ class Run:
     error: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     backbone: str = ""
+    embedding: str = ""
 
     @property
     def name(self) -> str:
@@ -165,6 +167,7 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
     sources = find_sources(references)
     study = Study(folder, cards, list(experiments), [source.name for source in sources])
     owners: dict[str, str] = {}
+    learnt: dict[str, str] = {}
     for experiment, file in experiments.items():
         arguments = [*_config_arguments([*options.configs, str(file)]), *_arguments(references, options)]
         error, backbone, recipe, config = "", "", "", {}
@@ -172,6 +175,7 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
             config = resolve(arguments)
             backbone = load_backbone(BackboneConfig(**config["model"]["backbone"])).fingerprint
             recipe = recipe_of(config, backbone)
+            learnt[experiment] = training_recipe(config, backbone)
         except Exception as caught:
             error = one_line(caught)
         if recipe in owners:
@@ -185,7 +189,9 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
             own = content_hash([recipe, source.name, reference_digest(source)])
             given = [*arguments, *(f"--{key}={value}" for key, value in _own_settings(place, source).items())]
             frozen = {} if error else _with_settings(config, _own_settings(place, source))
-            study.runs.append(Run(experiment, source.name, place, given, own, trains, error, frozen, backbone))
+            embedding = content_hash([learnt[experiment], reference_digest(source)]) if trains and not error else ""
+            study.runs.append(Run(experiment, source.name, place, given, own, trains, error, frozen, backbone, embedding))
+    _check_factors(cards, learnt)
     errors = {run.error for run in study.runs}
     if len(errors) == 1 and "" not in errors:
         raise ValueError(errors.pop())
@@ -210,6 +216,32 @@ def recipe_of(config: dict[str, Any], backbone: str) -> str:
         *map(_metric_weights, kept["trainer"]["callbacks"]),
     ]
     return content_hash([__version__, config["seed_everything"], kept, weights])
+
+
+def training_recipe(config: dict[str, Any], backbone: str) -> str:
+    """Hash of what determines the trained embedding, the reference apart; what acts on generation only is left out."""
+    model = copy.deepcopy({key: value for key, value in config["model"].items() if key not in ("cache", "sampling")})
+    for stream in (model["motion"] or {}).values():
+        if isinstance(stream, dict) and stream.get("when") == "generate":
+            del stream["debias"]
+    data = {
+        key: value
+        for key, value in config["data"].items()
+        if key not in {*INCIDENTAL["data"], "prompts", "seeds", "noises", "val_batch_size"}
+    }
+    trainer = {key: value for key, value in config["trainer"].items() if key not in {*INCIDENTAL["trainer"], "callbacks"}}
+    return content_hash([__version__, config["seed_everything"], model, data, trainer, backbone])
+
+
+def _check_factors(cards: list[Card], learnt: dict[str, str]) -> None:
+    """Refuses a card of generate-time factors whose replacements would learn something else than the baseline."""
+    for card in cards:
+        if card.factors == "generate" and card.baseline in learnt:
+            other = [name for name in card.replacements if name in learnt and learnt[name] != learnt[card.baseline]]
+            if other:
+                raise CardError(
+                    f"{card.path}: factors: generate, but '{other[0]}' trains otherwise than '{card.baseline}'; set factors: train"
+                )
 
 
 def trains_of(config: dict[str, Any]) -> bool:

@@ -24,6 +24,7 @@ from torch import Tensor
 from motion_ablation.callbacks import ResultCallback, VideoCallback
 from motion_ablation.configure import make_cli
 from motion_ablation.data.video import replacing
+from motion_ablation.motion import read_embedding
 from motion_ablation.study.plan import Run, Study, one_line, read_result, write_json
 from motion_ablation.study.pool import WorkerDied, cores, run_all
 from motion_ablation.study.progress import StudyProgress
@@ -66,8 +67,13 @@ def run_study(study: Study, workers: int) -> bool:
 
 
 def in_best_order(runs: list[Run]) -> list[Run]:
-    """Runs that train first, so that short ones fill the gap at the end."""
-    return sorted(runs, key=lambda run: not run.trains)
+    """Runs that train first, so that short ones fill the gap at the end; those that find their embedding trained come after."""
+    seen: set[str] = set()
+    order = {}
+    for run in runs:
+        order[run.name] = 0 if run.trains and run.embedding not in seen else 1
+        seen.add(run.embedding)
+    return sorted(runs, key=lambda run: order[run.name])
 
 
 def _announcement(study: Study, pending: list[Run], workers: int) -> str:
@@ -136,7 +142,7 @@ def _compute(run: Run) -> dict[str, Any]:
     # Once more, after weights were or were not loaded: a run's draws must not depend on what ran before it.
     L.seed_everything(cli.config["seed_everything"], workers=True)
     if run.trains:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+        _train(cli, run)
     scored = read_result(run.folder)
     if scored is None or scored["steps"] != cli.trainer.global_step:
         # Nothing to train, or the last step was not the end of a validated epoch.
@@ -148,6 +154,40 @@ def _compute(run: Run) -> dict[str, Any]:
     result.update(_identity(run))
     write_json(run.folder / "result.json", result)
     return result
+
+
+def _train(cli: Any, run: Run) -> None:
+    """Trains the run's embedding and keeps it, or takes the one that another run of the same training kept.
+
+    Both are whole trainings of the same recipe: which of them came first does not show in the scores.
+    """
+    kept = Path(cli.model.artefacts.folder) / "embeddings" / f"{run.embedding}.safetensors"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # held while training: a second run waits for the result instead of repeating it
+        if kept.exists() and _take(cli.model, cli.datamodule, kept):
+            shutil.copyfile(kept, run.folder / "motion.safetensors")
+            return
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+        own = run.folder / "motion.safetensors"
+        if own.exists():
+            with replacing(kept) as part:
+                shutil.copyfile(own, part)
+
+
+def _take(model: Any, data: Any, path: Path) -> bool:
+    """Loads a trained embedding into the run's own configuration; whether that worked (a damaged file does not count)."""
+    try:
+        tensors, _ = read_embedding(path)
+        data.setup("fit")
+        window = data.dataset.window
+        model.make_motion(window.frames, *window.shape)
+        model.embeddings.load_state_dict(tensors)
+    except (ValueError, RuntimeError):
+        model.motion = None
+        path.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def _adapt(trainer: L.Trainer, run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from motion_ablation.study.cards import read_card
@@ -270,6 +272,54 @@ def test_help_is_quick_and_complete() -> None:
     told = subprocess.run([sys.executable, "-m", "motion_ablation.study.cli", "--help"], capture_output=True, text=True, check=True).stdout
     assert all(command in told for command in ("run", "report", "list", "pretrain-report"))
     assert time.monotonic() - began < 10
+
+
+def test_a_card_of_generate_time_factors_trains_once(
+    lab: Path, quick_config: Path, tmp_path: Path, card_maker: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(lab, tmp_path / "experiments")
+    folder, output = tmp_path / "experiments", tmp_path / "out"
+    (folder / "centred.yaml").write_text("# Centred.\nmodel:\n  motion:\n    v: {debias: {name: mean_centred}}\n")
+    (folder / "fresh.yaml").write_text("# Random noise.\ndata:\n  noises: [random]\n")
+    own = tmp_path / "own.yaml"
+    changed = yaml.safe_load(quick_config.read_text())
+    changed["model"]["cache"] = str(tmp_path / "cache")
+    own.write_text(yaml.safe_dump(changed))
+    card = card_maker(folder, "debias", ["centred", "fresh"], factors="generate")
+    main(["show", str(card), "--config", str(own), "--output", str(output)])
+    shown = capsys.readouterr().out
+    assert not output.exists(), "showing runs nothing"
+    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:]] for line in shown.splitlines() if "|" in line}
+    assert rows["baseline"][0] == "1"
+    assert rows["centred"][0] == rows["fresh"][0] == "shared"
+    # Training: 3 steps count 3 each. Videos: 2 prompts, 2 seeds, 2 noises (1 for fresh), 2 sampling steps with guidance.
+    assert rows["baseline"][3] == str(3 * 3 + 8 * 2 * 2)
+    assert rows["fresh"][1:4:2] == ["4", str(4 * 2 * 2)]
+    main(["run", str(card), "--config", str(own), "--output", str(output), "--workers", "1"])
+    digests = {name: (output / name / "orbit" / "motion.safetensors").read_bytes() for name in ("baseline", "centred", "fresh")}
+    assert len(set(digests.values())) == 1
+    assert not list((output / "centred" / "orbit").glob("*.ckpt"))
+    results = {
+        name: json.loads((output / name / "orbit" / "result.json").read_text())["metrics"] for name in ("baseline", "centred", "fresh")
+    }
+    assert results["fresh"]["random/text_similarity"] == pytest.approx(results["baseline"]["random/text_similarity"], abs=1e-6)
+    assert results["centred"]["random/fid"] != results["baseline"]["random/fid"]
+    alone = tmp_path / "alone"
+    changed["model"]["cache"] = str(tmp_path / "other")
+    own.write_text(yaml.safe_dump(changed))
+    main(["run", str(card_maker(folder, "alone", ["centred"])), "--config", str(own), "--output", str(alone), "--workers", "1"])
+    again = json.loads((alone / "centred" / "orbit" / "result.json").read_text())["metrics"]
+    assert again == pytest.approx(results["centred"], abs=1e-6), "trained by itself it scores the same"
+
+
+def test_a_card_that_says_generate_but_trains_otherwise_is_refused(
+    lab: Path, quick_config: Path, tmp_path: Path, card_maker: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(lab, tmp_path / "experiments")
+    card = card_maker(tmp_path / "experiments", "wrong", ["mqk_spatial"], factors="generate")
+    with pytest.raises(SystemExit, match="2"):
+        main(["show", str(card), "--config", str(quick_config)])
+    assert "'mqk_spatial' trains otherwise than 'baseline'; set factors: train" in capsys.readouterr().err
 
 
 def test_a_study_is_read_from_where_it_is(finished: tuple[Path, int, list[str]]) -> None:
