@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -146,6 +147,9 @@ class MotionInversion(L.LightningModule):
         self.motion: MotionEmbeddings | None = MotionEmbeddings.load(embedding) if embedding else None
         self.backbone = load_backbone(backbone)
         self.strict_loading = False
+        self._until_backward = ExitStack()
+        if self.backbone.recomputes and self.objective.trains_frames:
+            raise ValueError(f"objective '{self.objective_name}' runs the network twice a step: turn gradient_checkpointing off")
         self._prepared: dict[str, Prepared] = {}
 
     def setup(self, stage: str) -> None:
@@ -192,6 +196,7 @@ class MotionInversion(L.LightningModule):
         return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(step.encode()).digest()[:7], "big"))
 
     def training_step(self, clip: Clip, index: int) -> Tensor | None:
+        self._until_backward.close()
         if self.embeddings.parameter_count == 0:
             return None
         ready = self.prepare(clip)
@@ -201,8 +206,12 @@ class MotionInversion(L.LightningModule):
         timestep = torch.randint(self.backbone.scheduler.config.num_train_timesteps, (1,), generator=generator).to(clean.device)
         noisy = self.backbone.scheduler.add_noise(clean, noise, timestep)
         target, denoiser = self.backbone.target(clean, noise, timestep), self.backbone.denoiser
-        with self.embeddings.attached(denoiser, ready.sites), self.objective.attached(denoiser, learning=False):
+        with ExitStack() as stack:
+            stack.enter_context(self.embeddings.attached(denoiser, ready.sites))
+            stack.enter_context(self.objective.attached(denoiser, learning=False))
             predicted = self.backbone.denoise(noisy, timestep, ready.caption)
+            if self.backbone.recomputes:
+                self._until_backward = stack.pop_all()
         loss: Tensor = self.objective(predicted, target, generator)
         if self.objective.trains_frames:
             frame = torch.randint(clean.shape[2], (1,), generator=generator).to(clean.device)
@@ -216,6 +225,9 @@ class MotionInversion(L.LightningModule):
             )
         self.log("train/loss", loss, prog_bar=True, batch_size=1)
         return loss
+
+    def on_after_backward(self) -> None:
+        self._until_backward.close()
 
     def configure_optimizers(self) -> Any:
         config = self.optimizer_config

@@ -1,6 +1,7 @@
 """Frozen video diffusion models, one class of model per file."""
 
+from motion_ablation.backbones.animatediff import AnimateDiffBackbone
 from motion_ablation.backbones.base import BACKBONES, Backbone, Posterior
 from motion_ablation.backbones.unet3d import UNet3DBackbone
 
-__all__ = ["BACKBONES", "Backbone", "Posterior", "UNet3DBackbone"]
+__all__ = ["BACKBONES", "AnimateDiffBackbone", "Backbone", "Posterior", "UNet3DBackbone"]

@@ -37,11 +37,13 @@ class Backbone(nn.Module, ABC):
     Attributes:
         denoiser: the network that motion is attached to. scheduler: the training noise schedule.
         fingerprint: hash of the weights, part of every artefact's address.
+        recomputes: whether the backward pass runs the network again, so that motion must stay attached until it is over.
     """
 
     denoiser: nn.Module
     scheduler: DDIMScheduler
     fingerprint: str
+    recomputes: bool = False
 
     @abstractmethod
     def encode(self, frames: Tensor) -> Posterior:

@@ -66,6 +66,19 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(command=_list)
     listing.add_argument("experiments", nargs="?", default="experiments", help="folder of experiments (%(default)s)")
 
+    imported = commands.add_parser("import", help="turn a released motion_embed.pt into a motion.safetensors")
+    imported.set_defaults(command=_import)
+    imported.add_argument("file", help="the released checkpoint; nothing in it is executed")
+    imported.add_argument("--backbone", default="cerspense/zeroscope_v2_576w", help="diffusers folder or hub id (%(default)s)")
+    imported.add_argument("--size", nargs=2, type=_positive, default=[320, 576], metavar=("HEIGHT", "WIDTH"), help="of training (320 576)")
+    imported.add_argument("--frames", type=_positive, help="of training (as far as the checkpoint's rows are not zero)")
+    imported.add_argument("--output", default="motion.safetensors", help="the new file (%(default)s)")
+
+    exported = commands.add_parser("export", help="turn a motion.safetensors into the released format, motion_embed.pt")
+    exported.set_defaults(command=_export)
+    exported.add_argument("file", help="a trained motion.safetensors with the paper's streams")
+    exported.add_argument("--output", default="motion_embed.pt", help="the new file (%(default)s)")
+
     pretrained = commands.add_parser("pretrain-report", help="measure the built-in backbone")
     pretrained.set_defaults(command=_pretrain_report)
     pretrained.add_argument("--output", default="results/pretrain", help="folder for the report (%(default)s)")
@@ -139,6 +152,30 @@ def _list(options: argparse.Namespace) -> int:
     from motion_ablation.study.listing import listing
 
     print(listing(Path(options.experiments)))
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from motion_ablation.backbones.unet3d import sites_of
+    from motion_ablation.motion.released import from_released, read_released, trained_length
+
+    tensors = read_released(options.file)
+    frames = options.frames or trained_length(tensors)
+    motion = from_released(tensors, sites_of(options.backbone, frames, *options.size))
+    motion.save(options.output)
+    places = ", ".join(site.name for site in motion.sites)
+    print(f"{options.output}: {frames} frames, {motion.parameter_count:,} parameters at {places}")
+    print(f"use it with --model.embedding {options.output}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from motion_ablation.motion import MotionEmbeddings
+    from motion_ablation.motion.released import to_released, write_released
+
+    tensors = to_released(MotionEmbeddings.load(options.file))
+    write_released(tensors, options.output)
+    print(f"{options.output}: {len(tensors)} tensors")
     return 0
 
 

@@ -11,8 +11,8 @@ import torch
 from diffusers import DDIMScheduler, UNet3DConditionModel
 from torch import Tensor
 
-from motion_ablation.backbones import BACKBONES, UNet3DBackbone, unet3d
-from motion_ablation.backbones.unet3d import latent_shape, probe
+from motion_ablation.backbones import BACKBONES, UNet3DBackbone, folder
+from motion_ablation.backbones.folder import latent_shape
 from motion_ablation.data.reference import Cell
 from motion_ablation.errors import MissingWeights
 from motion_ablation.module import BackboneConfig, MotionInversion, SamplingConfig
@@ -40,7 +40,7 @@ def test_zeroscope_itself_has_the_five_sites_of_the_paper() -> None:
     config = dict(unet.config)
     latents = latent_shape(config, ZEROSCOPE_VAE, 24, 320, 576)
     assert latents == (4, 24, 40, 72)
-    sites = SiteConfig().select(probe(unet.config, latents))
+    sites = SiteConfig().select(UNet3DBackbone.probe(unet.config, latents))
     assert [site.name for site in sites] == PAPER_SITES
     assert {(site.channels, site.frames, site.height, site.width) for site in sites} == {(1280, 24, 10, 18)}
     assert {site.attentions for site in sites} == {("attn1", "attn2")}
@@ -196,13 +196,13 @@ def test_an_unknown_precision_is_refused(tiny_backbone: Path) -> None:
 
 def test_fingerprint_tells_weights_apart(tiny_backbone: Path, zeroscope_like: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_backbone, tmp_path / "copy")
-    assert unet3d.fingerprint(tmp_path / "copy") == unet3d.fingerprint(tiny_backbone)
-    assert unet3d.fingerprint(zeroscope_like) != unet3d.fingerprint(tiny_backbone)
+    assert folder.fingerprint(tmp_path / "copy") == folder.fingerprint(tiny_backbone)
+    assert folder.fingerprint(zeroscope_like) != folder.fingerprint(tiny_backbone)
     path = next((tmp_path / "copy" / "unet").glob("*.safetensors"))
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(bytes(data))
-    assert unet3d.fingerprint(tmp_path / "copy") != unet3d.fingerprint(tiny_backbone)
+    assert folder.fingerprint(tmp_path / "copy") != folder.fingerprint(tiny_backbone)
 
 
 def one_line(error: BaseException) -> str:
@@ -233,7 +233,7 @@ def test_an_incomplete_folder_says_what_it_lacks(tiny_backbone: Path, tmp_path: 
 
 
 def test_missing_built_in_weights_say_how_to_make_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unet3d, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(folder, "WEIGHTS", tmp_path)
     with pytest.raises(MissingWeights) as caught:
         UNet3DBackbone()
     assert "make pretrain" in one_line(caught.value)
