@@ -94,6 +94,9 @@ def check_keys(arguments: list[str], model: Any = None, data: Any = None) -> Non
 
     # Lightning's advice against arguments that are handed over is of no use to who typed them.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+    # The backbone is frozen and stays in evaluation mode; an experiment without motion has nothing to optimise.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    warnings.filterwarnings("ignore", message=r"`LightningModule.configure_optimizers` returned `None`")
     keys: dict[str, Any] = dict.fromkeys(("config", "seed_everything", "optimizer", "lr_scheduler"))
     keys |= {"trainer": Trainer, "model": model, "data": data}
     for command, given in LightningCLI.subcommands().items():
