@@ -329,7 +329,7 @@ class ResultCallback(SampleCallback):
             for name, stream in config.streams().items()
             for axis in ("layout", "integration", "debias")
         }
-        flat |= {"adapter": " ".join(str(v) for v in (config.adapter or {}).values()), "objective": module.objective_name}
+        flat |= {"adapter": " ".join(str(v) for v in (config.adapter or {"name": "none"}).values()), "objective": module.objective_name}
         flat |= {"sites": f"{' '.join(config.sites.stages)}, {config.sites.channels}, {' '.join(config.sites.attentions)}"}
         flat |= {"lr": module.optimizer_config.lr, "guidance": module.sampling.guidance, "parameters": module.embeddings.parameter_count}
         for logger in trainer.loggers:
