@@ -1,0 +1,48 @@
+"""Pictures for the pages of the axes, from a study of all of their experiments on one reference.
+
+motion-ablation run experiments/studies/*.yaml --references builtin:orbit --seeds 0 --prompts "a red circle on a cyan background" --output results/axes
+python docs/pictures.py results/axes
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from einops import rearrange
+from PIL import Image
+
+from motion_ablation.study.plan import Study
+from motion_ablation.study.sheet import gather, still_sheet
+from motion_ablation.study.table import done_results
+
+ROWS = {
+    "ports": ["no_motion", "baseline", "mqk_only", "mv_only", "after_projection"],
+    "layouts": ["baseline", "mqk_partial", "mqk_axial", "mqk_low_rank", "mqk_spatial"],
+    "integrations": [
+        "baseline", "integration_multiply", "integration_concat", "integration_concat_token", "integration_film", "integration_gated",
+    ],
+    "debiases": ["baseline", "debias_lag2", "debias_lag4", "debias_mean_centred", "debias_none", "debias_drop"],
+    "objectives": ["baseline", "objective_debiased", "objective_hybrid", "objective_distillation"],
+    "methods": ["no_motion", "baseline", "method_temporal_lora", "method_temporal_attention"],
+    "sites": ["baseline", "sites_widest", "sites_down", "sites_up", "sites_mid", "sites_attn1", "qk_not_shared"],
+}  # fmt: skip
+
+
+def main(folder: str, reference: str = "orbit", noise: str = "random") -> None:
+    """Writes ``docs/axes/AXIS.png`` for every axis of which the study has two experiments."""
+    study = Study.load(folder)
+    results = done_results(study)
+    videos, title, _ = gather(study, results, reference, noise)
+    found = dict(videos)
+    for axis, rows in ROWS.items():
+        chosen = [videos[0], *((name, found[name]) for name in rows if name in found)]
+        if len(chosen) > 2:
+            sheet = (rearrange(still_sheet(chosen, title), "c h w -> h w c") * 255).round().byte().numpy()
+            path = Path(__file__).parent / "axes" / f"{axis}.png"
+            Image.fromarray(sheet).quantize(128).save(path, optimize=True)
+            print(path)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
