@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,7 +41,7 @@ class AnimateDiffBackbone(FolderBackbone):
             denoiser.enable_gradient_checkpointing()
         super().__init__(folder, denoiser, dtype, vae_slicing, SCHEDULE)
         self.recomputes = gradient_checkpointing
-        self.fingerprint = f"{self.fingerprint}-{fingerprint(Path(motion_folder), parts=('',))}"
+        self.fingerprint = f"{self.fingerprint}-{fingerprint(motion_folder, parts=('',))}"
 
     def denoise(self, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
         # This network attends to text frame by frame.

@@ -13,7 +13,7 @@ def describe(study: Study) -> str:
     """The cards, one row per experiment, and the sum, as text.
 
     Cost is counted in passes of one video through the denoiser: a training step is 3 (forward and backward), a sampling step 1, or 2 with
-    guidance. What runs share (a trained embedding, the inversion of a reference) is counted once.
+    guidance. An embedding that runs share is counted once; inversions, one per reference, are left out.
     """
     parts = [_card_lines(study)]
     rows: list[list[str]] = []

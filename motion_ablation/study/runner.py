@@ -166,7 +166,8 @@ def _train(cli: Any, run: Run) -> None:
     with kept.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # held while training: a second run waits for the result instead of repeating it
         if kept.exists() and _take(cli.model, cli.datamodule, kept):
-            shutil.copyfile(kept, run.folder / "motion.safetensors")
+            # Not a copy: the header says this run's own debias.
+            cli.model.embeddings.save(run.folder / "motion.safetensors", backbone=run.backbone)
             return
         cli.trainer.fit(cli.model, datamodule=cli.datamodule)
         own = run.folder / "motion.safetensors"
