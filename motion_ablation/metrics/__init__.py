@@ -14,7 +14,7 @@ from motion_ablation.metrics.frechet import FrechetDistance, frechet_from_featur
 from motion_ablation.metrics.motion_fidelity import MotionFidelity, motion_fidelity, track_correlations
 from motion_ablation.metrics.temporal_consistency import TemporalConsistency, temporal_consistency
 from motion_ablation.metrics.text_similarity import TextSimilarity, text_similarity
-from motion_ablation.metrics.trackers import CoTracker3Tracker, OpenCVTracker, Tracker, Tracks, load_tracker
+from motion_ablation.metrics.trackers import CoTracker3Tracker, OpenCVTracker, Tracker, Tracks, load_tracker, track_videos
 
 __all__ = [
     "METRICS",
@@ -41,4 +41,5 @@ __all__ = [
     "temporal_consistency",
     "text_similarity",
     "track_correlations",
+    "track_videos",
 ]

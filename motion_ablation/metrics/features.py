@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import urllib.request
@@ -10,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -19,13 +18,12 @@ from torch import Tensor
 
 from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics.base import DOWNLOADS
+from motion_ablation.metrics.memo import once_per_video as once_per_video
 
-T = TypeVar("T")
 INCEPTION_FILE = "inception-2015-12-05.pt"
 INCEPTION_URL = f"https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/{INCEPTION_FILE}"
 CLIP_FILES = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 BATCH = 64
-MEMO_VIDEOS = 64
 
 
 class ImageEncoder(Protocol):
@@ -189,26 +187,6 @@ def embed_videos(encoder: ImageEncoder, frames: Tensor) -> Tensor:
     memo = _memos.setdefault(encoder, OrderedDict())
     embedded = once_per_video(memo, frames, lambda videos: list(encoder.images(videos.flatten(0, 1)).unflatten(0, videos.shape[:2])))
     return torch.stack([video.to(frames.device) for video in embedded])
-
-
-def once_per_video(memo: OrderedDict[Any, T], frames: Tensor, compute: Callable[[Tensor], list[T]]) -> list[T]:
-    """One value per video of a batch, computed in one go for those whose content ``memo`` does not hold; it keeps the latest videos."""
-    keys = [(tuple(video.shape), content_key(video)) for video in frames]
-    found = {key: memo[key] for key in keys if key in memo}
-    new = {key: index for index, key in enumerate(keys) if key not in found}
-    if new:
-        found.update(zip(new, compute(frames[list(new.values())]), strict=True))
-    for key in keys:
-        memo[key] = found[key]
-        memo.move_to_end(key)
-    while len(memo) > MEMO_VIDEOS:
-        memo.popitem(last=False)
-    return [found[key] for key in keys]
-
-
-def content_key(video: Tensor) -> bytes:
-    """A digest of a float32 tensor's values."""
-    return hashlib.blake2b(video.detach().cpu().contiguous().numpy().tobytes(), digest_size=16).digest()
 
 
 def clip_folder(source: str) -> Path:
