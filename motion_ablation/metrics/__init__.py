@@ -12,9 +12,11 @@ from motion_ablation.metrics.features import (
 )
 from motion_ablation.metrics.frechet import FrechetDistance, frechet_from_features
 from motion_ablation.metrics.motion_fidelity import MotionFidelity, motion_fidelity, track_correlations
+from motion_ablation.metrics.raft import RaftTracker
 from motion_ablation.metrics.temporal_consistency import TemporalConsistency, temporal_consistency
 from motion_ablation.metrics.text_similarity import TextSimilarity, text_similarity
-from motion_ablation.metrics.trackers import CoTracker3Tracker, OpenCVTracker, Tracker, Tracks, load_tracker, track_videos
+from motion_ablation.metrics.trackers import CoTracker3Tracker, OpenCVTracker, load_tracker
+from motion_ablation.metrics.tracks import Tracker, Tracks, track_videos
 
 __all__ = [
     "METRICS",
@@ -27,6 +29,7 @@ __all__ = [
     "MotionFidelity",
     "OpenCVTracker",
     "PerSampleMetric",
+    "RaftTracker",
     "TemporalConsistency",
     "TextSimilarity",
     "Tracker",

@@ -1,18 +1,11 @@
-"""Point trackers: where the points of a video's first frame go.
-
-Coordinates are ``(x, y)`` in ``[-1, 1]``, x to the right, y downwards; the frame's outer edges lie at ±1, so that the
-centre of pixel ``i`` of ``w`` is at ``(2 i + 1) / w - 1``. Tracks of videos of different sizes can be compared.
-"""
+"""Point trackers: where the points of a video's first frame go. See ``tracks`` for the coordinates."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,65 +16,13 @@ from torch import Tensor
 
 from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics.base import DOWNLOADS
-from motion_ablation.metrics.memo import once_per_video
+from motion_ablation.metrics.raft import RaftTracker
+from motion_ablation.metrics.tracks import Tracker as Tracker
+from motion_ablation.metrics.tracks import Tracks as Tracks
+from motion_ablation.metrics.tracks import track_videos as track_videos
 from motion_ablation.registry import UnknownName
 
 COTRACKER_FILE = "scaled_offline.pth"
-
-
-@dataclass(frozen=True)
-class Tracks:
-    """The paths of points through videos.
-
-    Attributes:
-        points: ``(b, f, n, 2)`` float, ``(x, y)`` in ``[-1, 1]``; a lost point stays where it was last seen.
-        visible: ``(b, f, n)`` bool; whether the point is seen in the frame.
-    """
-
-    points: Tensor
-    visible: Tensor
-
-    @property
-    def lost(self) -> Tensor:
-        """Fraction of each video's tracks that are not visible in its last frame, ``(b,)`` in ``[0, 1]``.
-
-        Places that never held a visible point are no tracks; a video without any track has lost all.
-        """
-        began = self.visible.any(1)
-        kept = (self.visible[:, -1] & began).sum(-1)
-        return 1 - kept / began.sum(-1).clamp(min=1)
-
-
-@runtime_checkable
-class Tracker(Protocol):
-    """Follows points through videos: ``(b, f, 3, h, w)`` float in ``[0, 1]`` to :class:`Tracks` with one ``n`` for the batch."""
-
-    name: str
-
-    def __call__(self, frames: Tensor) -> Tracks: ...
-
-
-_memos: WeakKeyDictionary[Any, OrderedDict[Any, Tracks]] = WeakKeyDictionary()
-
-
-def track_videos(tracker: Tracker, frames: Tensor) -> Tracks:
-    """Tracks of videos; each tracker remembers its latest videos by their content, so that metrics share one tracking pass.
-
-    Args:
-        frames: ``(b, f, 3, h, w)`` float32 in ``[0, 1]``.
-
-    Returns:
-        Tracks on the frames' device.
-    """
-    memo = _memos.setdefault(tracker, OrderedDict())
-
-    def track(videos: Tensor) -> list[Tracks]:
-        tracks = tracker(videos)
-        return [Tracks(points, visible) for points, visible in zip(tracks.points, tracks.visible, strict=True)]
-
-    found = once_per_video(memo, frames, track)
-    points, visible = (torch.stack([getattr(video, name).to(frames.device) for video in found]) for name in ("points", "visible"))
-    return Tracks(points, visible)
 
 
 class OpenCVTracker:
@@ -181,12 +122,13 @@ class CoTracker3Tracker:
     def _load(self) -> Any:
         if not self.checkpoint.is_file():
             raise MissingWeights(
-                f"CoTracker3's weights are not at {self.checkpoint}: "
+                f"CoTracker3's weights (licence CC-BY-NC 4.0: no commercial use) are not at {self.checkpoint}: "
                 f"hf download facebook/cotracker3 {COTRACKER_FILE} --local-dir {self.checkpoint.parent}"
             )
         if not (self.repository / "hubconf.py").is_file():
             raise MissingWeights(
-                f"CoTracker3's code is not at {self.repository}: git clone https://github.com/facebookresearch/co-tracker {self.repository}"
+                f"CoTracker3's code (licence CC-BY-NC 4.0: no commercial use) is not at {self.repository}: "
+                f"git clone https://github.com/facebookresearch/co-tracker {self.repository}"
             )
         network: Any = torch.hub.load(str(self.repository), "cotracker3_offline", source="local", pretrained=False)
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
@@ -204,13 +146,18 @@ class CoTracker3Tracker:
 
 @cache
 def load_tracker(name: str) -> Tracker:
-    """The tracker called ``opencv``, ``cotracker3`` or ``cotracker3:PATH`` (of the weights file); one object per name."""
+    """The tracker called ``opencv``, ``raft``, ``cotracker3``, or ``raft:PATH``, ``cotracker3:PATH`` of the weights file.
+
+    There is one object per name, so that all metrics share its passes.
+    """
     kind, _, path = name.partition(":")
     if name == "opencv":
         return OpenCVTracker()
+    if kind == "raft":
+        return RaftTracker(path) if path else RaftTracker()
     if kind == "cotracker3":
         return CoTracker3Tracker(path) if path else CoTracker3Tracker()
-    raise UnknownName(f"unknown tracker '{name}'. Choices: opencv, cotracker3, cotracker3:PATH")
+    raise UnknownName(f"unknown tracker '{name}'. Choices: opencv, raft, raft:PATH, cotracker3, cotracker3:PATH")
 
 
 def _enlarged_images(video: Tensor, size: int) -> list[NDArray[np.uint8]]:
