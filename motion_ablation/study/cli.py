@@ -53,6 +53,15 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     _add_study_options(run)
     run.add_argument("--workers", type=_positive, help="runs at a time (2 on a CPU with 2 cores or more, 1 on an accelerator)")
+    run.add_argument(
+        "--cluster",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="run on Ray: a cluster's address; without one, a running cluster, or else this machine",
+    )
+    run.add_argument("--gpus-per-run", type=float, help="on Ray: 0.5 for two runs on a GPU (1 where there are GPUs, else 0)")
+    run.add_argument("--cpus-per-run", type=float, default=1.0, help="on Ray: cores, and threads, of a run (1)")
 
     show = commands.add_parser("show", help="tell what ablation cards would run, and what it costs, without running anything")
     show.set_defaults(command=_show)
@@ -93,6 +102,7 @@ def _add_study_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=_positive, help="training steps of every run")
     parser.add_argument("--seeds", nargs="+", type=int, help="generation seeds")
     parser.add_argument("--prompts", nargs="+", help="texts to generate with")
+    parser.add_argument("--train-seeds", nargs="+", type=int, help="train every experiment once with each (the configuration's seed)")
 
 
 def _positive(text: str) -> int:
@@ -111,7 +121,7 @@ def _study(options: argparse.Namespace) -> Study:
     cards = [read_card(path) for path in dict.fromkeys(options.cards)]
     folder = Path(options.output or Path("results") / "+".join(dict.fromkeys(card.path.stem for card in cards)))
     with quiet():
-        wanted = Options(options.references, options.config, options.steps, options.seeds, options.prompts)
+        wanted = Options(options.references, options.config, options.steps, options.seeds, options.prompts, options.train_seeds)
         return make_study(cards, folder, wanted)
 
 
@@ -123,11 +133,16 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from motion_ablation.study.cluster import Cluster
     from motion_ablation.study.report import write_report
     from motion_ablation.study.runner import default_workers, run_study
 
     study = _study(options)
-    complete = run_study(study, options.workers or default_workers())
+    if options.cluster:
+        with Cluster(study.folder, options.cluster, options.gpus_per_run, options.cpus_per_run, options.workers) as cluster:
+            complete = run_study(study, cluster.workers, cluster.run_all)
+    else:
+        complete = run_study(study, options.workers or default_workers())
     print(f"\n{write_report(study)}\n{_places(study.folder)}")
     return 0 if complete else 1
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Options:
     Attributes:
         references: as in the data module; None takes them from ``configs``, else the built-in ones. configs: YAML files beneath
             every experiment, such as another backbone. steps, seeds, prompts: None leaves them to the configuration.
+        train_seeds: every experiment that learns is trained once with each; None is the configuration's ``seed_everything``.
     """
 
     references: Sequence[str] | None = None
@@ -45,18 +47,20 @@ class Options:
     steps: int | None = None
     seeds: Sequence[int] | None = None
     prompts: Sequence[str] | None = None
+    train_seeds: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """One experiment on one reference: an embedding belongs to one reference, so each is a fit of its own.
+    """One experiment on one reference with one training seed: an embedding belongs to one reference, so each is a fit of its own.
 
     Attributes:
         folder: where everything about it is written. arguments: what ``lightning`` would be given.
         config: what the arguments stood for when the study was planned; it is what runs, whatever is edited meanwhile. Empty if read back.
         backbone: fingerprint of the weights at that time. recipe: hash of all that determines the result.
         trains: whether it has parameters to learn. embedding: hash of all that determines what it learns; runs with the same learn it
-            once. error: why it cannot even be configured; empty if it can.
+            once. error: why it cannot even be configured; empty if it can. train_seed: what seeds the training; generation has seeds of
+            its own. An experiment that learns nothing has one run, with the configuration's.
     """
 
     experiment: str
@@ -69,11 +73,12 @@ class Run:
     config: dict[str, Any] = field(default_factory=dict)
     backbone: str = ""
     embedding: str = ""
+    train_seed: int = 0
 
     @property
     def name(self) -> str:
-        """Its name in progress, tables and TensorBoard."""
-        return f"{self.experiment}/{self.reference}"
+        """Its name in progress, tables and TensorBoard: the last two parts of its folder."""
+        return f"{self.experiment}/{self.folder.name}"
 
     def result(self) -> dict[str, Any] | None:
         """Its ``result.json``, or None where there is none or it is of another recipe."""
@@ -93,7 +98,7 @@ class Study:
 
     Attributes:
         experiments: in the table's order. references: their names. same_as: experiments whose configuration resolves to that of
-            another, which is computed once for both.
+            another, which is computed once for both. train_seeds: what each experiment that learns is trained with, at least one.
     """
 
     folder: Path
@@ -102,20 +107,29 @@ class Study:
     references: list[str]
     same_as: dict[str, str] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
+    train_seeds: list[int] = field(default_factory=lambda: [0])
 
     @property
     def metrics(self) -> list[str]:
         """The metrics of all cards, in first-seen order."""
         return list(dict.fromkeys(metric for card in self.cards for metric in card.metrics))
 
-    def run_of(self, experiment: str, reference: str) -> Run:
-        """The run that computes this experiment on this reference."""
+    def run_of(self, experiment: str, reference: str, train_seed: int | None = None) -> Run:
+        """The run that computes this experiment on this reference.
+
+        Args:
+            train_seed: None is the first. An experiment that learns nothing gives its only run for every seed.
+        """
         owner = self.same_as.get(experiment, experiment)
-        return next(run for run in self.runs if (run.experiment, run.reference) == (owner, reference))
+        runs = [run for run in self.runs if (run.experiment, run.reference) == (owner, reference)]
+        return next((run for run in runs if run.train_seed == train_seed), runs[0])
 
     def save(self) -> None:
         """Writes ``study.json``, from which a report can be made without the cards and experiments at hand."""
-        write_json(self.folder / "study.json", {**asdict(self), "folder": None, "runs": [_portable(run) for run in self.runs]})
+        write_json(self.folder / "study.json", {**asdict(self), "folder": None, "runs": [self._portable(run) for run in self.runs]})
+
+    def _portable(self, run: Run) -> dict[str, Any]:
+        return {**asdict(run), "folder": str(run.folder.relative_to(self.folder)), "config": {}}
 
     @classmethod
     def load(cls, folder: str | Path) -> Study:
@@ -125,13 +139,13 @@ class Study:
             raise CardError(f"{folder} holds no study (no study.json); run one with: motion-ablation run CARD ... --output FOLDER")
         data = json.loads((folder / "study.json").read_text(encoding="utf-8"))
         cards = [Card(**{**card, "path": Path(card["path"])}) for card in data["cards"]]
-        runs = [Run(**run, folder=run_folder(folder, run["experiment"], run["reference"])) for run in data["runs"]]
-        return cls(folder, cards, data["experiments"], data["references"], data["same_as"], runs)
+        runs = [Run(**{**run, "folder": folder / run.get("folder", f"{run['experiment']}/{run['reference']}")}) for run in data["runs"]]
+        return cls(folder, cards, data["experiments"], data["references"], data["same_as"], runs, data.get("train_seeds", [0]))
 
 
-def run_folder(study: Path, experiment: str, reference: str) -> Path:
-    """Where a run of a study is; the last two parts are its name in TensorBoard."""
-    return study / experiment / reference
+def run_folder(study: Path, experiment: str, reference: str, train_seed: int | None = None) -> Path:
+    """Where a run of a study is; ``train_seed`` is None where there is but one. The last two parts are its name in TensorBoard."""
+    return study / experiment / (reference if train_seed is None else f"{reference}-s{train_seed}")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -149,10 +163,6 @@ def write_json(path: Path, data: Any) -> None:
         part.write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
 
 
-def _portable(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in asdict(run).items() if key not in ("folder", "config")}
-
-
 def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
     """Resolves every experiment, finds those that are the same, and lists the runs; starts none.
 
@@ -163,6 +173,9 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
     for path in options.configs:
         if not Path(path).is_file():
             raise CardError(f"{path}: no such configuration")
+    train_seeds = options.train_seeds or []
+    if len(set(train_seeds)) < len(train_seeds) or not all(0 <= seed < 2**32 for seed in train_seeds):
+        raise CardError(f"training seeds must be different numbers from 0 to 2^32 - 1, not {' '.join(map(str, train_seeds))}")
     references = _references(options)
     sources = find_sources(references)
     study = Study(folder, cards, list(experiments), [source.name for source in sources])
@@ -170,27 +183,32 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
     learnt: dict[str, str] = {}
     for experiment, file in experiments.items():
         arguments = [*_config_arguments([*options.configs, str(file)]), *_arguments(references, options)]
-        error, backbone, recipe, config = "", "", "", {}
+        error, backbone, recipe, training, config = "", "", "", "", {}
         try:
             config = resolve(arguments)
             backbone = load_backbone(BackboneConfig(**config["model"]["backbone"])).fingerprint
             recipe = recipe_of(config, backbone)
-            learnt[experiment] = training_recipe(config, backbone)
+            training = training_recipe(config, backbone)
         except Exception as caught:
             error = one_line(caught)
-        if recipe in owners:
-            study.same_as[experiment] = owners[recipe]
-            continue
-        if recipe:
-            owners[recipe] = experiment
         trains = bool(error) or trains_of(config)
-        for source in sources:
-            place = run_folder(folder, experiment, source.name)
-            own = content_hash([recipe, source.name, reference_digest(source)])
-            given = [*arguments, *(f"--{key}={value}" for key, value in _own_settings(place, source).items())]
-            frozen = {} if error else _with_settings(config, _own_settings(place, source))
-            embedding = content_hash([learnt[experiment], reference_digest(source)]) if trains and not error else ""
-            study.runs.append(Run(experiment, source.name, place, given, own, trains, error, frozen, backbone, embedding))
+        # Without --train-seeds, and where nothing is learnt, the configuration's own.
+        seeds = list(options.train_seeds) if options.train_seeds and trains else [int(config.get("seed_everything", 0))]
+        if not error:
+            learnt[experiment] = content_hash([training, seeds])
+            owner = owners.setdefault(content_hash([recipe, seeds]), experiment)
+            if owner != experiment:
+                study.same_as[experiment] = owner
+                continue
+        for source, seed in product(sources, seeds):
+            place = run_folder(folder, experiment, source.name, seed if len(seeds) > 1 else None)
+            own = content_hash([recipe, seed, source.name, reference_digest(source)])
+            settings = {"seed_everything": seed, **_own_settings(place, source)}
+            given = [*arguments, *(f"--{key}={value}" for key, value in settings.items())]
+            frozen = {} if error else _with_settings(config, settings)
+            embedding = content_hash([training, seed, reference_digest(source)]) if trains and not error else ""
+            study.runs.append(Run(experiment, source.name, place, given, own, trains, error, frozen, backbone, embedding, seed))
+    study.train_seeds[:] = options.train_seeds or [next((run for run in study.runs if run.trains), study.runs[0]).train_seed]
     _check_factors(cards, learnt)
     errors = {run.error for run in study.runs}
     if len(errors) == 1 and "" not in errors:
@@ -206,7 +224,7 @@ def one_line(error: BaseException) -> str:
 
 
 def recipe_of(config: dict[str, Any], backbone: str) -> str:
-    """Hash of what determines an experiment's results, the reference apart: configuration, weights and version."""
+    """Hash of what determines an experiment's results, reference and training seed apart: configuration, weights and version."""
     kept = {
         section: {key: value for key, value in config[section].items() if key not in incidental}
         for section, incidental in INCIDENTAL.items()
@@ -215,11 +233,11 @@ def recipe_of(config: dict[str, Any], backbone: str) -> str:
         load_backbone(BackboneConfig(**config["model"]["backbone"])).fingerprint,
         *map(_metric_weights, kept["trainer"]["callbacks"]),
     ]
-    return content_hash([__version__, config["seed_everything"], kept, weights])
+    return content_hash([__version__, kept, weights])
 
 
 def training_recipe(config: dict[str, Any], backbone: str) -> str:
-    """Hash of what determines the trained embedding, the reference apart; what acts on generation only is left out."""
+    """Hash of what determines the trained embedding, reference and seed apart; what acts on generation only is left out."""
     model = copy.deepcopy({key: value for key, value in config["model"].items() if key not in ("cache", "sampling")})
     for stream in (model["motion"] or {}).values():
         if isinstance(stream, dict) and stream.get("when") == "generate":
@@ -230,7 +248,7 @@ def training_recipe(config: dict[str, Any], backbone: str) -> str:
         if key not in {*INCIDENTAL["data"], "prompts", "seeds", "noises", "val_batch_size"}
     }
     trainer = {key: value for key, value in config["trainer"].items() if key not in {*INCIDENTAL["trainer"], "callbacks"}}
-    return content_hash([__version__, config["seed_everything"], model, data, trainer, backbone])
+    return content_hash([__version__, model, data, trainer, backbone])
 
 
 def _check_factors(cards: list[Card], learnt: dict[str, str]) -> None:
@@ -329,7 +347,7 @@ def _own_settings(folder: Path, source: Source) -> dict[str, str]:
     return {"data.reference": source.name, **{f"trainer.logger.init_args.{key}": value for key, value in logger.items()}}
 
 
-def _with_settings(config: dict[str, Any], settings: dict[str, str]) -> dict[str, Any]:
+def _with_settings(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """A copy of ``config`` with dotted keys set."""
     changed = copy.deepcopy(config)
     for key, value in settings.items():

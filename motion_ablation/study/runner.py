@@ -8,7 +8,7 @@ import shutil
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,11 @@ def default_workers() -> int:
     return 1 if torch.cuda.is_available() or torch.backends.mps.is_available() else min(2, cores())
 
 
-def run_study(study: Study, workers: int) -> bool:
+def run_study(study: Study, workers: int, run_all: Callable[..., Any] = run_all) -> bool:
     """Runs what is not finished yet; returns whether all runs are.
+
+    Args:
+        workers: runs at a time. run_all: where they run: in a pool of this machine, or :meth:`Cluster.run_all`.
 
     Raises:
         StudyBusy: if another process is at it.
@@ -126,7 +129,8 @@ def record_failure(run: Run, error: BaseException, seconds: float) -> dict[str, 
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    return {"experiment": run.experiment, "reference": run.reference, "recipe": run.recipe, "arguments": run.arguments}
+    names = ("experiment", "reference", "train_seed", "recipe", "arguments")
+    return {name: getattr(run, name) for name in names}
 
 
 def _compute(run: Run) -> dict[str, Any]:
