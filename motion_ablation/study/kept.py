@@ -1,0 +1,69 @@
+"""What a finished run keeps: its lossless videos, its reference, and how its metrics were configured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor
+
+from motion_ablation.artefacts import Artefacts
+from motion_ablation.callbacks import cell_stem
+from motion_ablation.metrics import METRICS, VideoMetric
+from motion_ablation.study.plan import Run, Study
+from motion_ablation.study.scores import CELL, done_runs, train_seed
+from motion_ablation.study.sheet import read_frames
+
+MEASURED = ".measured"  # an experiment cannot be called so: it would be a hidden file
+CALLBACK = "MetricCallback"
+
+
+class NotKept(ValueError):
+    """Something that would have to be in a run's folder is not there; the message says what."""
+
+
+def measured(study: Study) -> Artefacts:
+    """What reports have measured on the kept videos, in the study's folder, so that the next report finds it."""
+    return Artefacts(study.folder / MEASURED)
+
+
+def runs_of(study: Study, experiment: str) -> dict[tuple[str, int], tuple[Run, dict[str, Any]]]:
+    """An experiment's finished runs with their results, by reference and training seed."""
+    return {(run.reference, train_seed(run, result)): (run, result) for name, run, result in done_runs(study) if name == experiment}
+
+
+def video(run: Run, cell: dict[str, Any]) -> Tensor:
+    """A generated video ``(f, 3, h, w)`` in ``[0, 1]``. Raises :class:`NotKept`."""
+    return _frames(run.folder / "frames" / f"{cell_stem(**{key: cell[key] for key in CELL})}.npz")
+
+
+def reference_video(run: Run) -> Tensor:
+    """The reference's frames as the run saw them, ``(f, 3, h, w)`` in ``[0, 1]``. Raises :class:`NotKept`."""
+    return _frames(run.folder / "frames" / "reference.npz")
+
+
+def _frames(path: Path) -> Tensor:
+    if not path.is_file():
+        raise NotKept(f"{path} is not there")
+    return read_frames(path)[0]
+
+
+def metric_options(run: Run) -> dict[str, dict[str, Any]]:
+    """The metrics of a run's own configuration and their options, by name. Raises :class:`NotKept`."""
+    path = run.folder / "config.yaml"
+    if not path.is_file():
+        raise NotKept(f"{path} is not there")
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    given = [callback["init_args"]["metric"] for callback in config["trainer"]["callbacks"] if callback["class_path"].endswith(CALLBACK)]
+    named = [{"name": metric} if isinstance(metric, str) else metric for metric in given]
+    return {metric["name"]: {key: value for key, value in metric.items() if key != "name"} for metric in named}
+
+
+def build_metric(run: Run, name: str) -> VideoMetric:
+    """The metric as the run scored with it. Raises :class:`NotKept` where the run had no such metric."""
+    options = metric_options(run)
+    if name not in options:
+        raise NotKept(f"{run.name} was not scored with {name}")
+    metric: VideoMetric = METRICS.build(name, **options[name])
+    return metric

@@ -1,0 +1,89 @@
+"""How a metric of whole sets would vary with other videos: the bootstrap over a run's videos, from their features."""
+
+from __future__ import annotations
+
+from math import nan
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motion_ablation import __version__
+from motion_ablation.metrics import VideoMetric
+from motion_ablation.study.intervals import Group
+from motion_ablation.study.kept import NotKept, build_metric, measured, reference_video, runs_of, video
+from motion_ablation.study.plan import Run, Study
+
+DRAWS = 400
+SEED = 0
+
+
+def resampled_scores(metric: Any, videos: list[Tensor], reference: Tensor, draws: np.ndarray) -> Tensor:
+    """A set's score on videos drawn with replacement.
+
+    Args:
+        metric: with ``features_of(frames (b, f, 3, h, w)) -> (b·f, d)`` and ``from_features(generated (n, d), reference (m, d)) -> float``.
+            One that does not read the reference has a set of its own to compare with, whose features ``reference_rows()`` gives.
+        videos: ``m`` times ``(f, 3, h, w)``. reference: ``(f, 3, h, w)``. draws: ``(k, m)`` indices of videos.
+
+    Returns:
+        ``(k,)`` float64.
+    """
+    features = [metric.features_of(frames[None]) for frames in videos]
+    own = metric.features_of(reference[None]) if "reference" in metric.reads else metric.reference_rows()
+    scores = [metric.from_features(torch.cat([features[index] for index in draw]), own) for draw in draws]
+    return torch.tensor(scores, dtype=torch.float64)
+
+
+def draws_of(videos: int) -> np.ndarray:
+    """Indices of videos drawn with replacement, ``(DRAWS, videos)``; the same for every experiment, so that differences are paired."""
+    return np.random.default_rng(SEED).integers(0, videos, (DRAWS, videos))
+
+
+class Resampler:
+    """Resampled scores of a study's runs, each computed once and kept in the study's folder.
+
+    Attributes:
+        notes: why something could not be resampled.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.notes: dict[str, None] = {}
+        self._runs: dict[str, dict[tuple[str, int], tuple[Run, dict[str, Any]]]] = {}
+        self._metrics: dict[tuple[str, str], VideoMetric] = {}
+
+    def group(self, cluster: Group, experiment: str, baseline: str, reference: str, noise: str, metric: str) -> Group:
+        """The cluster with the variance that its difference has over draws of videos; unchanged where that cannot be computed.
+
+        The bootstrap's variance is that of a mean of ``m`` videos, too small by ``(m - 1) / m``, which is made up for.
+        """
+        try:
+            mine, theirs = (self._scores(name, reference, noise, metric) for name in (experiment, baseline))
+        except (NotKept, OSError, ValueError) as error:
+            self.notes[f"{metric}: no resampling of videos: {error}"] = None
+            return cluster
+        if mine is None or theirs is None or mine[0] != theirs[0] or len(mine[0]) < 2:
+            return cluster
+        count = len(mine[0])
+        variance = float((mine[1] - theirs[1]).var(correction=1)) * count / (count - 1)
+        return Group(cluster.mean, variance if np.isfinite(variance) else nan, count - 1.0)
+
+    def _scores(self, experiment: str, reference: str, noise: str, metric: str) -> tuple[list[tuple[str, int]], Tensor] | None:
+        """The cells of an experiment's only training on a reference, and their resampled scores; None where the metric has no features."""
+        if experiment not in self._runs:
+            self._runs[experiment] = runs_of(self.study, experiment)
+        run, result = next(found for (name, _), found in self._runs[experiment].items() if name == reference)
+        cells = {(cell["prompt"], cell["seed"]): cell for cell in result["cells"] if cell["noise"] == noise}
+        keys = sorted(cells)
+        built = self._metrics.get((run.name, metric)) or self._metrics.setdefault((run.name, metric), build_metric(run, metric))
+        if len(keys) < 2 or not (hasattr(built, "features_of") and hasattr(built, "from_features")):
+            return None
+
+        def compute() -> dict[str, Tensor]:
+            videos = [video(run, cells[key]) for key in keys]
+            return {"scores": resampled_scores(built, videos, reference_video(run), draws_of(len(keys)))}
+
+        recipe = {"version": __version__, "run": run.recipe, "noise": noise, "metric": metric, "draws": DRAWS, "seed": SEED}
+        return keys, measured(self.study).get("resampled", recipe, compute)["scores"]
