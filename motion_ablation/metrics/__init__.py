@@ -11,6 +11,7 @@ from motion_ablation.metrics.features import (
     load_features,
 )
 from motion_ablation.metrics.frechet import FrechetDistance, frechet_from_features
+from motion_ablation.metrics.kernel_distance import KernelDistance, kernel_distance
 from motion_ablation.metrics.motion_fidelity import MotionFidelity, motion_fidelity, track_correlations
 from motion_ablation.metrics.raft import RaftTracker
 from motion_ablation.metrics.temporal_consistency import TemporalConsistency, temporal_consistency
@@ -26,6 +27,7 @@ __all__ = [
     "ImageEncoder",
     "ImageTextEncoder",
     "InceptionFeatures",
+    "KernelDistance",
     "MotionFidelity",
     "OpenCVTracker",
     "PerSampleMetric",
@@ -37,6 +39,7 @@ __all__ = [
     "VideoMetric",
     "embed_videos",
     "frechet_from_features",
+    "kernel_distance",
     "load_encoder",
     "load_features",
     "load_tracker",

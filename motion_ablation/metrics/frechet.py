@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from motion_ablation.metrics.base import METRICS, VideoMetric, check_frames
-from motion_ablation.metrics.features import ImageEncoder, embed_videos, load_features
+from motion_ablation.metrics.base import METRICS
+from motion_ablation.metrics.features import ImageEncoder
+from motion_ablation.metrics.reference_set import read_statistics
+from motion_ablation.metrics.set_distance import SetDistance
+
+MOMENTS = ("count", "total", "outer")
 
 
 def frechet_from_features(a: Tensor, b: Tensor) -> float:
@@ -26,6 +31,27 @@ def frechet_from_features(a: Tensor, b: Tensor) -> float:
         ValueError: for fewer than two rows.
     """
     return _distance(_statistics(*_moments(a)), _statistics(*_moments(b)))
+
+
+def frechet_of_few(a: Tensor, b: Tensor) -> float:
+    """The same distance by singular values of an ``(n, m)`` matrix, in place of the root of a ``(d, d)`` one (Mathiasen and Hvilshøj 2020).
+
+    With centred features ``A``, ``B`` scaled by their roots of ``n - 1``, the covariances are ``AᵀA`` and ``BᵀB``, and the trace of the
+    root of their product is the sum of the singular values of ``ABᵀ``.
+
+    Args:
+        a: ``(n, d)``. b: ``(m, d)``. n, m >= 2.
+
+    Raises:
+        ValueError: for fewer than two rows.
+    """
+    if min(len(a), len(b)) < 2:
+        raise ValueError(f"a covariance needs at least 2 frames, not {min(len(a), len(b))}")
+    a, b = a.double(), b.double()
+    roots = [(side - side.mean(0)) / (len(side) - 1) ** 0.5 for side in (a, b)]
+    traces = sum(float(root.square().sum()) for root in roots)
+    shift = float((a.mean(0) - b.mean(0)).square().sum())
+    return shift + traces - 2 * float(torch.linalg.svdvals(roots[0] @ roots[1].T).sum())
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,75 +83,64 @@ def _distance(a: tuple[Any, Any], b: tuple[Any, Any]) -> float:
 
 
 @METRICS.register("fid")
-class FrechetDistance(VideoMetric):
-    """Fréchet distance between all generated and all reference frames, from 0 up; lower is better.
+class FrechetDistance(SetDistance):
+    """Fréchet distance between all generated frames and a reference set, from 0 up; lower is better.
 
     A set-level number: NaN before two frames are there, biased upwards for few frames, and from singular covariances where frames are
-    fewer than feature dimensions; ``protocol`` then carries a warning. A reference counts as often as it is given.
+    fewer than feature dimensions; ``protocol`` then carries a warning.
 
     Args:
         features: ``shapes`` or another source of ``ClipEncoder`` (unit vectors), ``inception``, ``inception:PATH``, or an ``ImageEncoder``.
+        against: ``reference`` (each distinct reference video counts once), a folder of images and videos, or a statistics file of
+            clean-fid (``.npz`` with ``mu`` and ``sigma``; its number of frames is unknown).
     """
 
     name = "fid"
-    reads = ("frames", "reference")
-    higher_is_better = False
     range = (0.0, float("inf"))
     unit = "squared feature distance"
-    per_sample = False
+    formula = "clean-fid Frechet distance"
+    generated_total: Tensor
+    generated_outer: Tensor
 
-    def __init__(self, features: str | ImageEncoder = "shapes") -> None:
-        super().__init__()
-        self._features = (load_features(features) if isinstance(features, str) else features,)
-        self._sizes: dict[str, int] = {}
-        for side in ("generated", "reference"):
-            for moment in ("count", "total", "outer"):
-                self.add_state(f"{side}_{moment}", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-
-    @property
-    def protocol(self) -> dict[str, object]:
-        """Network, resize and distance; after ``compute`` also the numbers of frames and dimensions, and a warning where frames are few."""
-        (features,) = self._features
-        stated: dict[str, object] = {"network": features.name, "resize": features.resize, "formula": "clean-fid Frechet distance"}
-        stated.update(self._sizes)
-        if self.warning:
-            stated["warning"] = self.warning
-        return stated
+    def __init__(self, features: str | ImageEncoder = "shapes", against: str | Path = "reference") -> None:
+        super().__init__(features, against)
+        for moment in MOMENTS:
+            self.add_state(f"generated_{moment}", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     @property
     def warning(self) -> str:
         """What is wrong with the latest computed number; empty where nothing is."""
-        frames = min(self._sizes.get("generated_frames", 0), self._sizes.get("reference_frames", 0))
+        frames = min((count for name, count in self._sizes.items() if name != "dimension"), default=0)
         dimension = self._sizes.get("dimension", 0)
         return f"{frames} frames < {dimension} feature dimensions: singular covariance, biased distance" if frames < dimension else ""
 
-    def features_of(self, frames: Tensor) -> Tensor:
-        """Features of every frame of ``(b, f, 3, h, w)``: ``(b·f, d)``, to pool with other runs' in :func:`frechet_from_features`."""
-        return embed_videos(self._features[0], check_frames(frames)).flatten(0, 1)
+    def from_features(self, generated: Tensor, reference: Tensor) -> float:
+        """The distance between features ``(n, d)`` and ``(m, d)``, leaving the state alone: for many sets of few frames."""
+        return frechet_of_few(generated, reference)
 
-    def update(self, frames: Tensor, reference: Tensor) -> None:
-        """Adds ``(b, f, 3, h, w)`` generated and ``(b', f', 3, h', w')`` reference frames."""
-        sides = {"generated": check_frames(frames), "reference": check_frames(reference, "reference")}
-        for side, videos in sides.items():
-            for moment, value in zip(("count", "total", "outer"), _moments(self.features_of(videos)), strict=True):
-                held = getattr(self, f"{side}_{moment}")
-                setattr(self, f"{side}_{moment}", held + value.to(held.device))
+    def add_generated(self, features: Tensor) -> None:
+        for moment, value in zip(MOMENTS, _moments(features), strict=True):
+            held = getattr(self, f"generated_{moment}")
+            setattr(self, f"generated_{moment}", held + value.to(held.device))
 
-    def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Joins the processes' states; a process that has seen no video first gives its state the shape of the others'."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized() and self.generated_total.ndim == 0:
-            dimension = self._features[0].dimension
-            for side in ("generated", "reference"):
-                for moment, shape in (("total", (dimension,)), ("outer", (dimension, dimension))):
-                    setattr(self, f"{side}_{moment}", getattr(self, f"{side}_{moment}").new_zeros(shape))
-        super().sync(*args, **kwargs)
+    def shape_states(self, dimension: int) -> None:
+        super().shape_states(dimension)
+        if self.generated_total.ndim == 0:
+            self.generated_total = self.generated_total.new_zeros(dimension)
+            self.generated_outer = self.generated_outer.new_zeros(dimension, dimension)
 
     def compute(self) -> Tensor:
         """The distance, a float64 scalar."""
-        sides = [[getattr(self, f"{side}_{moment}") for moment in ("count", "total", "outer")] for side in ("generated", "reference")]
-        if min(float(count) for count, _, _ in sides) < 2:
-            warnings.warn("fid needs at least 2 generated and 2 reference frames: NaN", stacklevel=2)
-            return torch.tensor(float("nan"), dtype=torch.float64)
-        names = ("generated_frames", "reference_frames", "dimension")
-        self._sizes = dict(zip(names, (int(sides[0][0]), int(sides[1][0]), len(sides[0][1])), strict=True))
-        return torch.tensor(_distance(_statistics(*sides[0]), _statistics(*sides[1])), dtype=torch.float64)
+        moments = [getattr(self, f"generated_{moment}") for moment in MOMENTS]
+        sizes = {"generated_frames": int(moments[0]), "dimension": self._features[0].dimension}
+        if self.path is not None and self.path.is_file():
+            reference: tuple[Any, ...] = tuple(array.numpy() for array in read_statistics(self.path, ("mu", "sigma"), sizes["dimension"]))
+        else:
+            rows = self.reference_rows()
+            sizes["reference_frames"] = len(rows)
+            reference = _statistics(*_moments(rows)) if len(rows) > 1 else ()
+        nothing = self.too_few(sizes["generated_frames"], sizes.get("reference_frames", 2))
+        if nothing is not None:
+            return nothing
+        self._sizes = sizes
+        return torch.tensor(_distance(_statistics(*moments), (reference[0], reference[1])), dtype=torch.float64)
