@@ -57,16 +57,20 @@ class VideoMetric(Metric):
 
     Attributes:
         name: its registry name. reads: which of ``frames``, ``reference``, ``prompt`` its update takes, in this order.
-        higher_is_better: the direction. range: the least and greatest value. unit: what the number counts.
+        higher_is_better: the direction; None where neither is better. range: the least and greatest value. unit: what the number counts.
         per_sample: whether every video has a score of its own, whose mean is the result.
+        rescales: whether tables show it from 0, where other references score, to 1, where the reference itself scores.
+        beyond_floor: whether tables show it as the difference from what the backbone without motion scores on the same cell.
     """
 
     name: str
     reads: tuple[str, ...]
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
     range: tuple[float, float]
     unit: str
     per_sample: bool
+    rescales: bool = False
+    beyond_floor: bool = False
     is_differentiable = False
     full_state_update = False
 
