@@ -68,6 +68,10 @@ class KernelDistance(SetDistance):
         super().__init__(features, against)
         self.add_state("generated", [], dist_reduce_fx="cat")
 
+    def from_features(self, generated: Tensor, reference: Tensor) -> float:
+        """The distance between features ``(n, d)`` and ``(m, d)``, leaving the state alone."""
+        return kernel_distance(generated, reference)
+
     def add_generated(self, features: Tensor) -> None:
         assert isinstance(self.generated, list)
         self.generated.append(features.to(self.device))
