@@ -11,8 +11,8 @@ from torch import Tensor
 from motion_ablation.artefacts import Artefacts
 from motion_ablation.callbacks import cell_stem
 from motion_ablation.metrics import METRICS, VideoMetric
-from motion_ablation.study.plan import Run, Study
-from motion_ablation.study.scores import CELL, done_runs, train_seed
+from motion_ablation.study.plan import Run, Study, read_result
+from motion_ablation.study.scores import CELL, done_runs
 from motion_ablation.study.sheet import read_frames
 
 MEASURED = ".measured"  # an experiment cannot be called so: it would be a hidden file
@@ -30,7 +30,7 @@ def measured(study: Study) -> Artefacts:
 
 def runs_of(study: Study, experiment: str) -> dict[tuple[str, int], tuple[Run, dict[str, Any]]]:
     """An experiment's finished runs with their results, by reference and training seed."""
-    return {(run.reference, train_seed(run, result)): (run, result) for name, run, result in done_runs(study) if name == experiment}
+    return {(run.reference, run.train_seed): (run, result) for name, run, result in done_runs(study) if name == experiment}
 
 
 def video(run: Run, cell: dict[str, Any]) -> Tensor:
@@ -61,9 +61,19 @@ def metric_options(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def build_metric(run: Run, name: str) -> VideoMetric:
-    """The metric as the run scored with it. Raises :class:`NotKept` where the run had no such metric."""
+    """The metric as the run scored with it.
+
+    Raises:
+        NotKept: where the run had no such metric, or this version of the metric works by another protocol.
+    """
     options = metric_options(run)
     if name not in options:
         raise NotKept(f"{run.name} was not scored with {name}")
     metric: VideoMetric = METRICS.build(name, **options[name])
+    then = (read_result(run.folder) or {}).get("protocols", {}).get(name, {})
+    for key, value in metric.protocol.items():
+        if isinstance(value, str) and then.get(key) != value:  # numbers count what was scored
+            raise NotKept(
+                f"{run.name} was scored with another version of {name} ({key}: {then.get(key)}, now {value}); run the study again"
+            )
     return metric

@@ -41,12 +41,6 @@ def done_results(study: Study) -> Results:
     return found
 
 
-def train_seed(run: Run, result: dict[str, Any]) -> int:
-    """The seed that a run's training was drawn with."""
-    own = getattr(run, "train_seed", None)
-    return int(result.get("seed") or 0) if own is None else int(own)
-
-
 def scores_frame(study: Study) -> pd.DataFrame:
     """One row per scored video and metric, and one per run, noise and metric of whole sets.
 
@@ -56,7 +50,7 @@ def scores_frame(study: Study) -> pd.DataFrame:
     """
     rows: list[tuple[Any, ...]] = []
     for experiment, run, result in done_runs(study):
-        shared = (experiment, study.same_as.get(experiment, ""), run.reference, train_seed(run, result))
+        shared = (experiment, study.same_as.get(experiment, ""), run.reference, run.train_seed)
         scored = set()
         for cell in result["cells"]:
             for metric, score in cell.items():
@@ -110,7 +104,7 @@ def scores_csv(study: Study) -> str:
     """One row per generated video of each run, as CSV."""
     rows = []
     for experiment, run, result in done_runs(study):
-        shared = {"experiment": experiment, "same_as": study.same_as.get(experiment, ""), "train_seed": train_seed(run, result)}
+        shared = {"experiment": experiment, "same_as": study.same_as.get(experiment, ""), "train_seed": run.train_seed}
         for cell in result["cells"]:
             sets = {f"run_{m}": result["metrics"].get(f"{cell['noise']}/{m}", np.nan) for m in study.metrics if m not in cell}
             rows.append({**shared, **cell, **sets, "trainable": result["parameters"]["trainable"], "seconds": result["seconds"]})

@@ -1,27 +1,52 @@
-"""From results to tables; only reads what the runs wrote."""
+"""From scores to Markdown; only reads what the runs wrote and what is measured on their kept videos."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from statistics import fmean, stdev
 from typing import Any
 
+import pandas as pd
+
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.cards import Card
+from motion_ablation.study.controls import ITSELF, SHUFFLED, controls
 from motion_ablation.study.plan import Study
+from motion_ablation.study.presentation import RAW, Shown, shown
+from motion_ablation.study.scores import (
+    NOISES,
+    TRUTH,
+    done_runs,
+    higher_is_better,
+    noises_of,
+    reference_means,
+    scores_frame,
+    train_seed,
+    truths_of,
+)
+from motion_ablation.study.statistics import LEVEL, MISSING, ONLY, SAME, UNSURE, comparisons
 
-TRUTH = {"trajectory_error": False, "direction": True, "prompt_colors": True}  # whether higher is better
-CELL = ("reference", "prompt", "seed", "noise")
-NOISES = {"blend": "the reference's inverted noise, blended: the paper's setting", "random": "random: isolates what the embedding does"}
-NOTES = """\
-`±` is the standard error of the mean. Scores are averaged within each reference first; with several references the error is
-that of the mean over references (their standard deviation over the root of their number), because prompts and seeds of one
-reference are not independent. With one reference it is that over its cells (prompts × seeds), which says nothing about other
-references. `fid` is one distance per reference, between all its generated and its own frames, averaged over references; with
-few frames it is biased upwards, for all rows alike. ↑ higher is better, ↓ lower is better."""
+SPANS = {"direction": 2.0, "prompt_colors": 1.0}  # of the bounded measures against the truth
+MARK = "°"
+NOTES = f"""\
+**Scores.** `±` is the standard error of the mean. Scores are averaged within each training, then within each reference; with several
+references the error is that of the mean over references (their standard deviation over the root of their number), because trainings,
+prompts and seeds of one reference are not independent. With one reference it is that over its trainings or, with one training, over its
+videos, which says nothing about other references. `fid` and `kid` are one distance per reference, between all its generated and its own
+frames, averaged over references; with few frames `fid` is biased upwards, for all rows alike. ↑ higher is better, ↓ lower is better.
+
+**Controls.** `{ITSELF}`: the reference's own frames, scored as if generated: the ceiling. `{SHUFFLED}`: the baseline's videos,
+scored against other references: the floor of what compares with the reference; the other metrics are not changed by it. `no_motion`: the
+backbone alone.
+
+**Differences** are from the baseline on the same reference, training seed, prompt, seed and noise, in brackets their 95 % intervals: over
+references, Student's t on their means (from 8 references on, the studentised cluster bootstrap), but never narrower than what the spread
+over the trainings or videos of these references alone gives (for `fid` and `kid`, by resampling videos). `better` and `worse` hold at the
+5 % level after Holm's correction over all replacements and metrics of a card and a noise (`no_motion` is a family of its own). `{MARK}`: the
+interval excludes zero, but among so many comparisons that is not enough. "No difference shown" is not "no difference": the number behind
+each metric is the smallest true difference that would have been found with 80 % probability."""
 
 
 @dataclass(frozen=True)
@@ -35,84 +60,44 @@ class Estimate:
     def __str__(self) -> str:
         return number(self.mean) + (f" ± {number(self.error)}" if self.error is not None else "")
 
-    def signed(self) -> str:
-        """As a difference, with its sign; what rounds to zero has none."""
-        nought = not number(self.mean).strip("-0.")
-        return str(Estimate(0.0, self.error, self.count)) if nought else ("+" if self.mean > 0 else "") + str(self)
-
 
 def number(value: float) -> str:
-    """Three decimals, or one for large numbers."""
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+    """Three decimals, or one for large numbers; what rounds to zero has no sign."""
+    text = f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+    return text if text.strip("-0.") else text.lstrip("-")
 
 
-def estimate(groups: Sequence[Sequence[float]]) -> Estimate | None:
-    """Mean of the references' means with its standard error; see :data:`NOTES`. None without any value.
+def signed(value: float) -> str:
+    """A number with its sign."""
+    text = number(value)
+    return f"+{text}" if value > 0 and text.strip("0.") else text
+
+
+def frame_estimate(frame: pd.DataFrame) -> Estimate | None:
+    """Mean of the references' means with its standard error; see :data:`NOTES`. None without any score.
 
     Args:
-        groups: the values of each reference; empty ones are left out.
+        frame: scores of one experiment, metric and initial noise.
     """
-    groups = [group for group in groups if group]
-    if not groups:
+    frame = frame[frame["score"].notna()]
+    means = reference_means(frame).tolist()
+    if not means:
         return None
-    means = [fmean(group) for group in groups]
-    spread = means if len(groups) > 1 else groups[0]
+    trainings = frame.groupby("train_seed")["score"].mean().tolist()
+    spread = next((values for values in (means, trainings, frame["score"].tolist()) if len(values) > 1), means)
     error = stdev(spread) / len(spread) ** 0.5 if len(spread) > 1 else None
-    return Estimate(fmean(means), error, sum(map(len, groups)))
-
-
-Results = dict[tuple[str, str], dict[str, Any]]
-
-
-def done_results(study: Study) -> Results:
-    """Results of the runs that are done, by experiment and reference; experiments that share runs share results."""
-    found = {}
-    for experiment in study.experiments:
-        for reference in study.references:
-            result = study.run_of(experiment, reference).result()
-            if result is not None and result["status"] == "done":
-                found[experiment, reference] = result
-    return found
-
-
-def cell_scores(result: dict[str, Any], noise: str, metric: str) -> dict[tuple[Any, ...], float]:
-    """A run's scores by cell; a metric of whole sets gives one score, for the cell ``()``."""
-    cells = {tuple(cell[key] for key in CELL): cell[metric] for cell in result["cells"] if cell["noise"] == noise and metric in cell}
-    whole = result["metrics"].get(f"{noise}/{metric}")
-    return cells if cells or whole is None else {(): whole}
-
-
-def metric_estimate(results: Results, study: Study, experiment: str, noise: str, metric: str) -> Estimate | None:
-    """An experiment's score over its references."""
-    found = [results[experiment, reference] for reference in study.references if (experiment, reference) in results]
-    return estimate([list(cell_scores(result, noise, metric).values()) for result in found])
-
-
-def paired_estimate(results: Results, study: Study, experiment: str, baseline: str, noise: str, metric: str) -> Estimate | None:
-    """Mean difference from the baseline on the same reference, prompt, seed and noise, over the references that both have."""
-    groups = []
-    for reference in study.references:
-        if (experiment, reference) in results and (baseline, reference) in results:
-            mine, theirs = (cell_scores(results[name, reference], noise, metric) for name in (experiment, baseline))
-            groups.append([mine[cell] - theirs[cell] for cell in mine if cell in theirs])
-    return estimate(groups)
-
-
-def noises_of(results: Results) -> list[str]:
-    """The initial noises that were scored, the paper's first."""
-    found = dict.fromkeys(cell["noise"] for result in results.values() for cell in result["cells"])
-    return [noise for noise in NOISES if noise in found] + [noise for noise in found if noise not in NOISES]
+    return Estimate(fmean(means), error, len(frame))
 
 
 def arrow(metric: str) -> str:
-    """Which way is better."""
-    higher = TRUTH[metric] if metric in TRUTH else METRICS[metric].higher_is_better
-    return "↑" if higher else "↓"
+    """Which way is better; nothing where neither is."""
+    higher = higher_is_better(metric.removesuffix(RAW))
+    return "" if higher is None else "↑" if higher else "↓"
 
 
 def heading(metric: str) -> str:
     """A metric's column title."""
-    return f"{metric.replace('_', ' ')} {arrow(metric)}"
+    return f"{metric.replace('_', ' ')} {arrow(metric)}".rstrip()
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -124,57 +109,102 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [padded[0], rule, *padded[1:]])
 
 
-def _text(value: Estimate | None) -> str:
-    return "-" if value is None else str(value)
-
-
-def _label(study: Study, results: Results, experiment: str) -> str:
+def label(study: Study, experiment: str) -> str:
+    """A row's title: whose runs it shares, and how many of its runs are done if not all are."""
     owner = study.same_as.get(experiment)
-    have = sum((experiment, reference) in results for reference in study.references)
-    partial = "" if have == len(study.references) else f" ({have} of {len(study.references)} references)"
+    runs = [run for run in study.runs if run.experiment == (owner or experiment)]
+    have = sum(run.finished for run in runs)
+    what = "references" if len({run.reference for run in runs}) == len(runs) else "runs"
+    partial = "" if have == len(runs) else f" ({have} of {len(runs)} {what})"
     return experiment + (f" (= {owner})" if owner else "") + partial
 
 
-def scores_table(study: Study, results: Results, noise: str) -> str:
-    """One row per experiment, one column per metric of the cards, for one initial noise."""
-    header = ["experiment", *map(heading, study.metrics), "videos", "trainable", "seconds"]
+def scores_table(study: Study, frame: pd.DataFrame, columns: list[str], results: bool = True) -> str:
+    """One row per experiment and control, one column per metric.
+
+    Args:
+        frame: scores of one initial noise. results: whether to add what the runs took, and the controls' rows.
+    """
+    groups = dict(list(frame.groupby(["experiment", "metric"])))
+    own: dict[str, list[dict[str, Any]]] = {name: [] for name in study.experiments}
+    for name, _, result in done_runs(study):
+        own[name].append(result)
     rows = []
-    for experiment in study.experiments:
-        own = [results[experiment, reference] for reference in study.references if (experiment, reference) in results]
-        scores = [_text(metric_estimate(results, study, experiment, noise, metric)) for metric in study.metrics]
-        videos = sum(cell["noise"] == noise for result in own for cell in result["cells"])
-        size = f"{own[0]['parameters']['trainable']:,}" if own else "-"
-        seconds = f"{fmean(result['seconds'] for result in own):.0f}" if own else "-"
-        rows.append([_label(study, results, experiment), *scores, str(videos), size, seconds])
-    return grid(header, rows)
+    for name in [*study.experiments, *(control for control in (ITSELF, SHUFFLED) if results and (frame["experiment"] == control).any())]:
+        found = [frame_estimate(groups[name, metric]) if (name, metric) in groups else None for metric in columns]
+        row = [label(study, name) if name in own else name, *("-" if value is None else str(value) for value in found)]
+        if results:
+            videos = len(
+                frame[(frame["experiment"] == name) & frame["seed"].notna()].drop_duplicates(["reference", "train_seed", "prompt", "seed"])
+            )
+            size = f"{own[name][0]['parameters']['trainable']:,}" if own.get(name) else "-"
+            seconds = f"{fmean(result['seconds'] for result in own[name]):.0f}" if own.get(name) else "-"
+            row += [str(videos), size, seconds]
+        rows.append(row)
+    return grid(["experiment", *map(heading, columns), *(["videos", "trainable", "seconds"] if results else [])], rows)
 
 
-def truth_table(study: Study, results: Results, noise: str) -> str:
-    """The same for the measures against the built-in world's truth; empty where nothing has a truth."""
-    if not any(cell_scores(result, noise, name) for result in results.values() for name in TRUTH):
-        return ""
+def paired_table(compared: pd.DataFrame) -> str:
+    """Differences of a card's replacements, and of the floor, from its baseline; empty where there is none.
+
+    Args:
+        compared: comparisons of one card and one initial noise.
+    """
     rows = [
-        [_label(study, results, name), *(_text(metric_estimate(results, study, name, noise, metric)) for metric in TRUTH)]
-        for name in study.experiments
+        [str(experiment), *map(difference, own.to_dict("records"))]
+        for experiment, own in compared.groupby("experiment", sort=False)
+        if (own["verdict"] != MISSING).any()
     ]
-    return grid(["experiment", *map(heading, TRUTH)], rows)
+    metrics = list(dict.fromkeys(compared["metric"]))
+    return grid([f"minus {compared['baseline'].iloc[0]}", *map(heading, metrics)], rows) if rows else ""
 
 
-def paired_table(study: Study, results: Results, card: Card, noise: str) -> str:
-    """Differences of a card's replacements, and of the floor, from its baseline; empty where the baseline has no result."""
-    truths = [name for name in TRUTH if any(cell_scores(result, noise, name) for result in results.values())]
-    columns = [*card.metrics, *truths]
-    rows = []
-    for experiment in card.experiments:
-        if experiment == card.baseline:
-            continue
-        if study.same_as.get(experiment, experiment) == study.same_as.get(card.baseline, card.baseline):
-            rows.append([experiment, *["same runs"] * len(columns)])
-            continue
-        found = [paired_estimate(results, study, experiment, card.baseline, noise, metric) for metric in columns]
-        if any(found):
-            rows.append([experiment, *("-" if value is None else value.signed() for value in found)])
-    return grid([f"minus {card.baseline}", *map(heading, columns)], rows) if rows else ""
+def difference(row: dict[str, Any]) -> str:
+    """A comparison in a table's cell."""
+    if row["verdict"] == SAME:
+        return SAME
+    if not isfinite(row["difference"]):
+        return "-"
+    if not isfinite(row["low"]):
+        return signed(row["difference"])
+    mark = row["verdict"].removesuffix(ONLY)
+    unsure = f" {MARK}" if row["p"] < LEVEL else ""
+    return f"{signed(row['difference'])} [{signed(row['low'])}, {signed(row['high'])}]" + (unsure if mark == UNSURE else f" {mark}")
+
+
+def verdicts(compared: pd.DataFrame) -> str:
+    """What may be said of each replacement, in words, one list item each; empty where there is nothing.
+
+    Args:
+        compared: comparisons of one card and one initial noise.
+    """
+    lines = []
+    for experiment, own in compared.groupby("experiment", sort=False):
+        parts, unsure = [], []
+        for row in own.to_dict("records"):
+            name = row["metric"].replace("_", " ")
+            if row["verdict"].startswith(UNSURE):
+                unsure.append(f"{name} ({smallest(row)})")
+            elif row["verdict"] not in (SAME, MISSING):
+                parts.append(f"{name} {row['verdict'].removesuffix(ONLY)} by {number(abs(row['difference']))}")
+        if (own["verdict"] == SAME).all():
+            parts = ["the same runs as the baseline"]
+        if unsure:
+            parts.append(f"{UNSURE} in {', '.join(unsure)}")
+        if parts:
+            lines.append(f"- `{experiment}`: {'; '.join(parts)}.")
+    if lines and (compared["references"] == 1).any() and not (compared["references"] > 1).any():
+        lines.append("- All of this holds for this one reference only: nothing can be said of others.")
+    return "\n".join(lines)
+
+
+def smallest(row: dict[str, Any]) -> str:
+    """The smallest effect that would have been found."""
+    metric = row["metric"]
+    low, high = (0.0, SPANS.get(metric, float("inf"))) if metric in TRUTH else METRICS[metric].range
+    if not isfinite(row["detectable"]):
+        return "no spread to judge by"
+    return f"{number(row['detectable'])}" if row["detectable"] < high - low else "nothing could have been"
 
 
 def failures(study: Study) -> list[str]:
@@ -189,58 +219,57 @@ def failures(study: Study) -> list[str]:
     return lines
 
 
-def _facts(study: Study, results: Results) -> str:
-    if not results:
+def _facts(study: Study) -> str:
+    runs = done_runs(study)
+    if not runs:
         return "No run has finished."
-    result = next(iter(results.values()))
-    cells = [cell for found in results.values() for cell in found["cells"]]
+    result = runs[0][2]
+    cells = [cell for _, _, found in runs for cell in found["cells"]]
     seeds = sorted({cell["seed"] for cell in cells})
-    steps = sorted({found["steps"] for found in results.values() if found["parameters"]["trainable"]})
+    trainings = sorted({train_seed(run, found) for _, run, found in runs if run.trains})
+    steps = sorted({found["steps"] for _, _, found in runs if found["parameters"]["trainable"]})
     prompts = list(dict.fromkeys(cell["prompt"] for cell in cells))
     return (
-        f"References: {', '.join(study.references)}. Generation seeds: {', '.join(map(str, seeds))}. "
-        f"Training steps: {', '.join(map(str, steps)) or 'none'}. Backbone: {result['config']['model']['backbone']['source']} "
-        f"({result['backbone']}).\nPrompts: {'; '.join(prompts)}."
+        f"References: {', '.join(study.references)}. Training seeds: {', '.join(map(str, trainings)) or 'none'}. "
+        f"Generation seeds: {', '.join(map(str, seeds))}. Training steps: {', '.join(map(str, steps)) or 'none'}. "
+        f"Backbone: {result['config']['model']['backbone']['source']} ({result['backbone']}).\nPrompts: {'; '.join(prompts)}."
     )
 
 
-def table(study: Study) -> str:
-    """The whole report as Markdown."""
-    results = done_results(study)
-    parts = [f"# {' · '.join(card.name for card in study.cards)}", _facts(study, results)]
+def table(study: Study, compared: pd.DataFrame | None = None, shows: Shown | None = None) -> str:
+    """The whole report as Markdown.
+
+    Args:
+        compared: of :func:`motion_ablation.study.statistics.comparisons`. shows: of :func:`motion_ablation.study.presentation.shown`.
+            None makes them.
+    """
+    frame = scores_frame(study)
+    compared = comparisons(study, frame) if compared is None else compared
+    shows = shown(study, frame, controls(study, frame)) if shows is None else shows
+    scaled = shows.comparisons(compared)
+    parts = [f"# {' · '.join(card.name for card in study.cards)}", _facts(study)]
     lost = failures(study)
     if lost:
         parts.append("**Runs without a result** (rows with fewer references are not comparable with the others):\n\n" + "\n".join(lost))
-    same = [f"{name} resolves to the same configuration as {owner}: computed once, shown twice." for name, owner in study.same_as.items()]
-    parts += same
-    for noise in noises_of(results):
-        parts += [f"## Initial noise: {noise}", f"({NOISES[noise]})" if noise in NOISES else "", scores_table(study, results, noise)]
-        truth = truth_table(study, results, noise)
-        if truth:
+    parts += [f"{name} resolves to the same configuration as {owner}: computed once, shown twice." for name, owner in study.same_as.items()]
+    for noise in noises_of(frame["noise"]):
+        own = shows.frame[shows.frame["noise"] == noise]
+        parts += [f"## Initial noise: {noise}", f"({NOISES[noise]})" if noise in NOISES else ""]
+        parts.append(scores_table(study, own, shows.columns(study.metrics, noise)))
+        if truths_of(own):
             parts += [
                 "Against the truth: distance of the object from the reference's true trajectory (the frame is 2 wide) and cosine of its "
                 "displacements with the true ones, on references whose motion is known; share of videos that show the prompt's two "
                 "colours, on all references.",
-                truth,
+                scores_table(study, own, truths_of(own), results=False),
             ]
         for card in study.cards:
-            paired = paired_table(study, results, card, noise)
-            if paired:
-                parts += [f"### {card.name}: paired differences from {card.baseline}, {noise} noise", paired]
+            parts += _card(card, scaled[(scaled["card"] == card.name) & (scaled["noise"] == noise)], noise)
+    if shows.notes and len(frame):
+        parts.append("\n".join(f"- {note}" for note in shows.notes))
     return "\n\n".join(part for part in [*parts, NOTES] if part) + "\n"
 
 
-def scores_csv(study: Study) -> str:
-    """One row per generated video of each run, as CSV."""
-    rows = []
-    for (experiment, _), result in done_results(study).items():
-        shared = {"experiment": experiment, "same_as": study.same_as.get(experiment, "")}
-        for cell in result["cells"]:
-            sets = {f"run_{m}": result["metrics"].get(f"{cell['noise']}/{m}") for m in study.metrics if m not in cell}
-            rows.append({**shared, **cell, **sets, "trainable": result["parameters"]["trainable"], "seconds": result["seconds"]})
-    columns = dict.fromkeys(key for row in rows for key in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def _card(card: Card, compared: pd.DataFrame, noise: str) -> list[str]:
+    paired = paired_table(compared) if len(compared) else ""
+    return [f"### {card.name}: paired differences from {card.baseline}, {noise} noise", paired, verdicts(compared)] if paired else []

@@ -1,0 +1,173 @@
+"""Control rows: what the metrics say where the right answer is known.
+
+* **reference itself**, the ceiling: the reference's own frames scored as if they had been generated.
+* **shuffled reference**, the floor of what reads the reference: the baseline's videos scored against *other* references of the study.
+
+The third control, the backbone without motion, is an ordinary experiment (``no_motion``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from motion_ablation import __version__
+from motion_ablation.metrics import METRICS, VideoMetric
+from motion_ablation.records import Clip, Sample
+from motion_ablation.study.kept import NotKept, build_metric, measured, reference_video, runs_of, video
+from motion_ablation.study.plan import Run, Study
+from motion_ablation.study.scores import TRUTH, as_frame, noises_of, reference_means
+
+ITSELF = "reference itself"
+SHUFFLED = "shuffled reference"
+OTHERS = 3
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where a rescaled metric has its 0 and its 1."""
+
+    floor: float
+    ceiling: float
+
+    def __call__(self, score: float) -> float:
+        """The score's place between floor and ceiling; it may lie outside."""
+        return (score - self.floor) / (self.ceiling - self.floor)
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The control rows of a study.
+
+    Attributes:
+        frame: scores with the columns of :func:`motion_ablation.study.scores.scores_frame`, under the experiments :data:`ITSELF` and
+            :data:`SHUFFLED`. notes: why something is missing.
+    """
+
+    frame: pd.DataFrame
+    notes: list[str]
+
+    def scale(self, metric: str, noise: str) -> Scale | None:
+        """Floor and ceiling of a metric that rescales; None for others, and where either is missing or they are the same."""
+        if metric in TRUTH or not METRICS[metric].rescales:
+            return None
+        own = self.frame[(self.frame["metric"] == metric) & (self.frame["noise"] == noise)]
+        means = [float(reference_means(own[own["experiment"] == name]).mean()) for name in (SHUFFLED, ITSELF)]
+        return Scale(*means) if abs(means[1] - means[0]) > 1e-6 else None
+
+
+def controls(study: Study, frame: pd.DataFrame) -> Controls:
+    """Scores the kept videos of the first card's baseline and their references; what was scored before is read from the study's folder.
+
+    Scores with each run's own configuration of a metric. Metrics that read a prompt say nothing of a reference by itself; those that do
+    not read the reference are not changed by shuffling it and are copied. Of many references each video meets the next :data:`OTHERS`.
+
+    Args:
+        frame: of :func:`motion_ablation.study.scores.scores_frame`.
+    """
+    baseline = study.cards[0].baseline
+    runs = runs_of(study, baseline)
+    if not runs:
+        return Controls(as_frame([]), [f"No control rows: the baseline `{baseline}` has no result."])
+    scorer = _Scorer(study, {reference: run for (reference, _), (run, _) in reversed(runs.items())})
+    noises = noises_of(frame["noise"])
+    rows: list[tuple[Any, ...]] = []
+    for metric in study.metrics:
+        for key, (run, result) in runs.items():
+            rows += [(ITSELF, *row) for row in scorer.attempt(scorer.itself, key, run, noises, metric)]
+            if len(scorer.references) > 1:
+                rows += [(SHUFFLED, *row) for row in scorer.attempt(scorer.shuffled, key, run, result["cells"], metric)]
+    if len(scorer.references) < 2:
+        scorer.notes[f"No row '{SHUFFLED}': it needs two references or more."] = None
+    copied = frame[(frame["experiment"] == baseline) & frame["metric"].isin([name for name in study.metrics if not scorer.compares(name)])]
+    unchanged = copied.assign(experiment=SHUFFLED, same_as="") if len(scorer.references) > 1 else copied.iloc[:0]
+    made = as_frame((name, "", *row) for name, *row in rows)
+    return Controls(pd.concat([made, unchanged], ignore_index=True), list(scorer.notes))
+
+
+Row = tuple[str, int, str, int | None, str, str, float]
+
+
+class _Scorer:
+    """Scores kept videos, a run and a metric at a time.
+
+    Args:
+        references: a run of each reference.
+    """
+
+    def __init__(self, study: Study, references: dict[str, Run]) -> None:
+        self.references = {name: references[name] for name in study.references if name in references}
+        self.notes: dict[str, None] = {}
+        self._kept = measured(study)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._metrics: dict[tuple[str, str], VideoMetric] = {}
+
+    def attempt(self, score: Callable[..., Iterator[Row]], key: tuple[str, int], run: Run, what: Any, metric: str) -> list[Row]:
+        """The rows, or none with a note of the reason."""
+        try:
+            return list(score(key, run, what, metric))
+        except (NotKept, ValueError, OSError) as error:
+            self.notes[f"No control rows of {metric.replace('_', ' ')} on {run.reference}: {' '.join(str(error).split())}."] = None
+            return []
+
+    def compares(self, metric: str) -> bool:
+        """Whether a metric reads the reference."""
+        return "reference" in METRICS[metric].reads
+
+    def itself(self, key: tuple[str, int], run: Run, noises: list[str], metric: str) -> Iterator[Row]:
+        """The reference's own score, the same under every initial noise; once per reference, for metrics that read no prompt."""
+        if "prompt" in METRICS[metric].reads or self.references[run.reference] != run:
+            return
+
+        def compute() -> dict[str, Tensor]:
+            frames = reference_video(run)
+            return {"scores": torch.tensor([self._score(run, metric, [frames], frames)[0]], dtype=torch.float64)}
+
+        score = float(self._get("itself", run, metric, {}, compute)["scores"])
+        yield from ((*key, "", None, noise, metric, score) for noise in noises)
+
+    def shuffled(self, key: tuple[str, int], run: Run, cells: list[dict[str, Any]], metric: str) -> Iterator[Row]:
+        """The mean score of every video, or of the set, over other references; for metrics that read the reference."""
+        if not self.compares(metric):
+            return
+        others = self._others(run.reference)
+        for noise in noises_of(cell["noise"] for cell in cells):
+            own = [cell for cell in cells if cell["noise"] == noise]
+
+            def compute(own: list[dict[str, Any]] = own) -> dict[str, Tensor]:
+                videos = [video(run, cell) for cell in own]
+                scores = [self._score(run, metric, videos, reference_video(other)) for other in others]
+                return {"scores": torch.tensor([fmean(column) for column in zip(*scores, strict=True)], dtype=torch.float64)}
+
+            recipe = {"others": [other.recipe for other in others], "noise": noise}
+            found = self._get("shuffled", run, metric, recipe, compute)["scores"].tolist()
+            if METRICS[metric].per_sample:
+                yield from ((*key, cell["prompt"], cell["seed"], noise, metric, score) for cell, score in zip(own, found, strict=True))
+            else:
+                yield (*key, "", None, noise, metric, found[0])
+
+    def _others(self, reference: str) -> list[Run]:
+        """Runs of the references that follow in the study's order, round and round, each reference at most once."""
+        names = list(self.references)
+        place = names.index(reference)
+        return [self.references[name] for name in (names[place + 1 :] + names[:place])[:OTHERS]]
+
+    def _get(self, kind: str, run: Run, metric: str, recipe: dict[str, Any], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        return self._kept.get("controls", {"version": __version__, "control": kind, "run": run.recipe, "metric": metric, **recipe}, compute)
+
+    def _score(self, run: Run, metric: str, videos: list[Tensor], reference: Tensor) -> list[float]:
+        """The score of every video, or the set's only one, against a reference."""
+        built = self._metrics.get((run.name, metric))
+        if built is None:
+            built = self._metrics[run.name, metric] = build_metric(run, metric).to(self._device)
+        built.reset()
+        clip = Clip(reference, 8.0, "", run.reference)
+        samples = [Sample(frames, clip, "", 0, "").to(self._device) for frames in videos]
+        scores = built.update_samples(samples)
+        return scores if scores is not None else [float(built.compute())]
