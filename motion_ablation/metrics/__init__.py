@@ -1,6 +1,10 @@
 """Metrics of generated videos; importing this package registers them all."""
 
+from motion_ablation.metrics.appearance_leakage import AppearanceLeakage, appearance_leakage
+from motion_ablation.metrics.background_consistency import BackgroundConsistency, vbench_consistency
 from motion_ablation.metrics.base import METRICS, PerSampleMetric, VideoMetric
+from motion_ablation.metrics.diversity import Diversity, diversity
+from motion_ablation.metrics.dynamic_degree import DynamicDegree, dynamic_degree
 from motion_ablation.metrics.features import (
     ClipEncoder,
     ImageEncoder,
@@ -13,39 +17,55 @@ from motion_ablation.metrics.features import (
 from motion_ablation.metrics.frechet import FrechetDistance, frechet_from_features
 from motion_ablation.metrics.kernel_distance import KernelDistance, kernel_distance
 from motion_ablation.metrics.motion_fidelity import MotionFidelity, motion_fidelity, track_correlations
+from motion_ablation.metrics.motion_smoothness import MotionSmoothness, motion_smoothness
 from motion_ablation.metrics.raft import RaftTracker
+from motion_ablation.metrics.subject_consistency import SubjectConsistency
 from motion_ablation.metrics.temporal_consistency import TemporalConsistency, temporal_consistency
 from motion_ablation.metrics.text_similarity import TextSimilarity, text_similarity
 from motion_ablation.metrics.trackers import CoTracker3Tracker, OpenCVTracker, load_tracker
 from motion_ablation.metrics.tracks import Tracker, Tracks, track_videos
+from motion_ablation.metrics.vision import VisionEncoder, load_vision
 
 __all__ = [
     "METRICS",
+    "AppearanceLeakage",
+    "BackgroundConsistency",
     "ClipEncoder",
     "CoTracker3Tracker",
+    "Diversity",
+    "DynamicDegree",
     "FrechetDistance",
     "ImageEncoder",
     "ImageTextEncoder",
     "InceptionFeatures",
     "KernelDistance",
     "MotionFidelity",
+    "MotionSmoothness",
     "OpenCVTracker",
     "PerSampleMetric",
     "RaftTracker",
+    "SubjectConsistency",
     "TemporalConsistency",
     "TextSimilarity",
     "Tracker",
     "Tracks",
     "VideoMetric",
+    "VisionEncoder",
+    "appearance_leakage",
+    "diversity",
+    "dynamic_degree",
     "embed_videos",
     "frechet_from_features",
     "kernel_distance",
     "load_encoder",
     "load_features",
     "load_tracker",
+    "load_vision",
     "motion_fidelity",
+    "motion_smoothness",
     "temporal_consistency",
     "text_similarity",
     "track_correlations",
     "track_videos",
+    "vbench_consistency",
 ]

@@ -34,7 +34,9 @@ class ImageEncoder(Protocol):
     """
 
     name: str
-    resize: str
+
+    @property
+    def resize(self) -> str: ...
 
     @property
     def dimension(self) -> int: ...
@@ -63,27 +65,30 @@ class ClipEncoder:
         MissingWeights: at first use, where the weights are neither here nor to be had.
     """
 
-    resize = "short side to the network's size, antialiased bicubic, centre crop"
-
     def __init__(self, source: str | Path = "shapes") -> None:
         self.name = f"CLIP {source}"
         self.source = str(source)
-        self._loaded: tuple[Any, Any, _Preprocessing] | None = None
+        self._loaded: tuple[Any, Any, Preprocessing] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_encoder, (self.source,)
 
-    def _load(self, device: torch.device | None = None) -> tuple[Any, Any, _Preprocessing]:
+    def _load(self, device: torch.device | None = None) -> tuple[Any, Any, Preprocessing]:
         if self._loaded is None:
             from transformers import AutoTokenizer, CLIPModel
 
             folder = clip_folder(self.source)
             network: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
             tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._loaded = network.eval().requires_grad_(False), tokenizer, _Preprocessing.read(folder)
+            self._loaded = network.eval().requires_grad_(False), tokenizer, Preprocessing.read(folder)
         if device is not None:
             self._loaded[0].to(device)
         return self._loaded
+
+    @property
+    def resize(self) -> str:
+        """How frames are brought to the network; in numbers once it is loaded."""
+        return str(self._loaded[2]) if self._loaded else "short side to the network's size, antialiased bicubic, centre crop"
 
     @property
     def dimension(self) -> int:
@@ -198,26 +203,43 @@ def clip_folder(source: str) -> Path:
     if source == "shapes":
         folder = Path(__file__).parents[1] / "weights" / "shapes" / "clip"
         remedy = "it ships with the package; write it with: lightning fit --config experiments/pretrain/clip.yaml"
-    elif Path(source).expanduser().is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        return _complete(folder, CLIP_FILES, "CLIP 'shapes'", remedy)
+    return network_folder(source, "CLIP", CLIP_FILES, "openai/clip-vit-base-patch32")
+
+
+def network_folder(source: str, kind: str, files: tuple[str, ...], example: str) -> Path:
+    """The local folder of a network: a folder as it is; a repository from the local cache first, then from the hub.
+
+    Args:
+        kind: what the network is, for messages. files: what its folder must hold beside weights. example: a repository to fetch.
+
+    Raises:
+        MissingWeights: in one line, where it is not to be had.
+    """
+    if Path(source).expanduser().is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         folder = Path(source).expanduser()
-        remedy = f"hf download openai/clip-vit-base-patch32 --local-dir {folder}"
+        remedy = f"hf download {example} --local-dir {folder}"
     else:
-        folder = _hub_folder(source) or DOWNLOADS / source.replace("/", "--")
+        folder = _hub_folder(source, files) or DOWNLOADS / source.replace("/", "--")
         remedy = f"hf download {source} --local-dir {folder}, then name that folder"
-    missing = [name for name in CLIP_FILES if not (folder / name).is_file()]
+    return _complete(folder, files, f"{kind} '{source}'", remedy)
+
+
+def _complete(folder: Path, files: tuple[str, ...], what: str, remedy: str) -> Path:
+    missing = [name for name in files if not (folder / name).is_file()]
     if missing or not (list(folder.glob("*.safetensors")) or list(folder.glob("*.bin"))):
-        raise MissingWeights(f"CLIP '{source}' is not complete at {folder} (no {', '.join(missing) or 'weights'}): {remedy}")
+        raise MissingWeights(f"{what} is not complete at {folder} (no {', '.join(missing) or 'weights'}): {remedy}")
     return folder
 
 
-def _hub_folder(repository: str) -> Path | None:
+def _hub_folder(repository: str, files: tuple[str, ...]) -> Path | None:
     """The repository's folder in the local cache, downloaded where the hub can be reached within seconds; None where not."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         cached = Path(snapshot_download(repository, local_files_only=True))
-        if all((cached / name).is_file() for name in CLIP_FILES):
+        if all((cached / name).is_file() for name in files):
             return cached
     except LocalEntryNotFoundError:
         pass
@@ -231,28 +253,35 @@ def _hub_folder(repository: str) -> Path | None:
         return None
 
 
-class _Preprocessing:
-    """CLIP's image preprocessing as tensor operations: resize of the short side, centre crop, normalisation."""
+class Preprocessing:
+    """Image preprocessing as tensor operations: resize of the short side, centre crop where there is one, normalisation."""
 
-    def __init__(self, short: int, crop: tuple[int, int], mean: list[float], std: list[float]) -> None:
+    def __init__(self, short: int, crop: tuple[int, int] | None, mean: list[float], std: list[float]) -> None:
         self.short, self.crop, self.mean, self.std = short, crop, mean, std
 
     @classmethod
-    def read(cls, folder: Path) -> _Preprocessing:
+    def read(cls, folder: Path, crop: bool = True) -> Preprocessing:
+        """What a folder's ``preprocessor_config.json`` says; without ``crop``, frames keep their aspect ratio."""
         config = json.loads((folder / "preprocessor_config.json").read_text())
-        size, crop = config["size"], config.get("crop_size", config["size"])
+        size, window = config["size"], config.get("crop_size", config["size"])
         short = size if isinstance(size, int) else size.get("shortest_edge") or min(size["height"], size["width"])
-        height, width = (crop, crop) if isinstance(crop, int) else (crop.get("height", short), crop.get("width", short))
-        return cls(short, (height, width), config["image_mean"], config["image_std"])
+        height, width = (window, window) if isinstance(window, int) else (window.get("height", short), window.get("width", short))
+        return cls(short, (height, width) if crop else None, config["image_mean"], config["image_std"])
+
+    def __str__(self) -> str:
+        crop = "no crop" if self.crop is None else f"centre crop to {self.crop[0]}x{self.crop[1]}"
+        return f"short side to {self.short} pixels, antialiased bicubic, {crop}, mean {self.mean}, std {self.std}"
 
     def __call__(self, frames: Tensor) -> Tensor:
         """``(n, 3, h, w)`` in ``[0, 1]`` to the network's ``(n, 3, h', w')``."""
         height, width = frames.shape[-2:]
         scale = self.short / min(height, width)
-        size = (max(round(height * scale), self.crop[0]), max(round(width * scale), self.crop[1]))
+        least = self.crop or (1, 1)
+        size = (max(round(height * scale), least[0]), max(round(width * scale), least[1]))
         if size != (height, width):
             frames = F.interpolate(frames, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-        top, left = (size[0] - self.crop[0]) // 2, (size[1] - self.crop[1]) // 2
-        frames = frames[..., top : top + self.crop[0], left : left + self.crop[1]]
+        if self.crop is not None:
+            top, left = (size[0] - self.crop[0]) // 2, (size[1] - self.crop[1]) // 2
+            frames = frames[..., top : top + self.crop[0], left : left + self.crop[1]]
         mean, std = (frames.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
         return (frames - mean) / std

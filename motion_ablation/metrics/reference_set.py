@@ -82,7 +82,7 @@ def _pictures(folder: Path) -> Iterator[NDArray[np.uint8]]:
             else:
                 with np.load(path, allow_pickle=False) as file:
                     yield from file["frames"]
-        except (OSError, ValueError, KeyError, IndexError, SyntaxError, BadZipFile) as error:  # PyAV's errors are OSError or ValueError
+        except (OSError, ValueError, KeyError, IndexError, SyntaxError, BadZipFile, av.FFmpegError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
 
 

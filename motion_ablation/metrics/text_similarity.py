@@ -21,32 +21,49 @@ def text_similarity(images: Tensor, texts: Tensor) -> Tensor:
     return F.cosine_similarity(images, texts[:, None], dim=-1).mean(1)
 
 
+SCALES = ("cosine", "torchmetrics")
+
+
 @METRICS.register("text_similarity")
 class TextSimilarity(PerSampleMetric):
     """Mean cosine of a video's frames and its prompt under CLIP, in [-1, 1]; higher is better.
 
     Args:
         encoder: a source of ``ClipEncoder`` (``shapes``, a folder, a hub repository) or an ``ImageTextEncoder``.
+        scale: ``cosine``, raw; or ``torchmetrics``, what its ``CLIPScore`` gives for the frames of one video: the mean cosine times 100,
+            not below 0. (It clamps the mean over all videos at once; here each video has a score.)
+
+    Raises:
+        ValueError: for another scale.
     """
 
     name = "text_similarity"
     reads = ("frames", "prompt")
     higher_is_better = True
-    range = (-1.0, 1.0)
-    unit = "cosine"
+    range: tuple[float, float] = (-1.0, 1.0)
+    unit: str = "cosine"
 
-    def __init__(self, encoder: str | ImageTextEncoder = "shapes") -> None:
+    def __init__(self, encoder: str | ImageTextEncoder = "shapes", scale: str = "cosine") -> None:
         super().__init__()
+        if scale not in SCALES:
+            raise ValueError(f"unknown scale '{scale}'. Choices: {', '.join(SCALES)}")
+        self.scale = scale
+        if scale == "torchmetrics":
+            self.range, self.unit = (0.0, 100.0), "100 x cosine"
         self._encoder = (load_encoder(encoder) if isinstance(encoder, str) else encoder,)
 
     @property
     def protocol(self) -> dict[str, object]:
         (encoder,) = self._encoder
-        return {"network": encoder.name, "resize": encoder.resize, "formula": "mean over frames of the raw cosine of frame and prompt"}
+        formula = "mean over frames of the raw cosine of frame and prompt"
+        if self.scale == "torchmetrics":
+            formula = "100 x mean over frames of the cosine of frame and prompt, clamped at 0 (torchmetrics CLIPScore)"
+        return {"network": encoder.name, "resize": encoder.resize, "formula": formula, "scale": self.scale}
 
     def score(self, frames: Tensor, prompt: list[str]) -> Tensor:
         """``(b, f, 3, h, w)`` and ``b`` texts to ``(b,)``."""
         frames = check_frames(frames)
         (encoder,) = self._encoder
         images = embed_videos(encoder, frames)
-        return text_similarity(images, encoder.texts(check_prompts(prompt, len(frames))).to(images.device))
+        scores = text_similarity(images, encoder.texts(check_prompts(prompt, len(frames))).to(images.device))
+        return 100 * scores.clamp(min=0) if self.scale == "torchmetrics" else scores

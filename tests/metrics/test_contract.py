@@ -6,6 +6,8 @@ import json
 import math
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from motion_ablation.metrics import METRICS, OpenCVTracker, VideoMetric
+from motion_ablation.metrics import METRICS, OpenCVTracker, Tracks, VideoMetric
 from motion_ablation.records import Clip, Sample
 
 
@@ -29,16 +31,28 @@ class Average:
         return torch.nn.functional.normalize(torch.tensor([[float(len(text)), *range(11)] for text in texts]), dim=-1)
 
 
-def build(name: str) -> VideoMetric:
-    argument: dict[str, Any] = {"encoder": Average(), "features": Average(), "tracker": OpenCVTracker(grid=3, corners=4, size=48, window=9)}
+class Lost:
+    """A tracker that loses every point at once."""
+
+    name = "lost"
+
+    def __call__(self, frames: torch.Tensor) -> Tracks:
+        return Tracks(frames.new_zeros(*frames.shape[:2], 5, 2), torch.zeros(*frames.shape[:2], 5, dtype=torch.bool, device=frames.device))
+
+
+def build(name: str, tracker: Any = None) -> VideoMetric:
+    tracker = tracker or OpenCVTracker(grid=3, corners=4, size=48, window=9)
+    argument: dict[str, Any] = {"encoder": Average(), "features": Average(), "tracker": tracker}
     return METRICS.build(name, **{key: argument[key] for key in signature(METRICS[name]).parameters if key in argument})
 
 
 def samples(count: int = 4, frames: int = 4) -> list[Sample]:
+    """Two seeds of every reference and prompt."""
     rng = torch.Generator().manual_seed(0)
     images = torch.nn.functional.interpolate(torch.rand(count, 3, 6, 6, generator=rng), scale_factor=4, mode="bilinear")
     clips = [Clip(torch.stack([image.roll(t, -1) for t in range(frames)]), 8.0, "", str(i)) for i, image in enumerate(images)]
-    return [Sample(clip.frames.roll(i, -2) * 0.9, clip, "a" * (i + 1), i, "random") for i, clip in enumerate(clips)]
+    pairs = [(i, clips[i // 2]) for i in range(count)]
+    return [Sample(clips[i].frames.roll(i, -2) * 0.9, clip, "a" * (i // 2 + 1), i, "random") for i, clip in pairs]
 
 
 def value_of(name: str, batches: list[list[Sample]]) -> float:
@@ -48,11 +62,20 @@ def value_of(name: str, batches: list[list[Sample]]) -> float:
     return float(metric.compute())
 
 
+def in_range(metric: VideoMetric) -> bool:
+    value = float(metric.compute())
+    return math.isfinite(value) and metric.range[0] - 1e-4 <= value <= metric.range[1] + 1e-4
+
+
+def resized(video: torch.Tensor, frames: int, size: int) -> torch.Tensor:
+    return torch.nn.functional.interpolate(video[[t % len(video) for t in range(frames)]], size=(size, size), mode="bilinear")
+
+
 @pytest.mark.parametrize("name", METRICS)
 class TestContract:
     def test_declares_itself(self, name: str) -> None:
         metric = build(name)
-        assert metric.name == name and metric.unit and isinstance(metric.higher_is_better, bool) and METRICS.describe(name)
+        assert metric.name == name and metric.unit and metric.higher_is_better in (True, False, None) and METRICS.describe(name)
         assert set(metric.reads) <= {"frames", "reference", "prompt"} and metric.range[0] < metric.range[1]
         assert json.dumps(metric.protocol) and "formula" in metric.protocol
 
@@ -70,6 +93,60 @@ class TestContract:
     def test_order_and_batching_do_not_matter(self, name: str) -> None:
         data = samples()
         assert value_of(name, [data[::-1][:1], data[::-1][1:]]) == pytest.approx(value_of(name, [data]), abs=1e-6)
+
+    def test_one_by_one_as_in_a_batch(self, name: str) -> None:
+        together, apart = build(name).update_samples(samples()), [build(name).update_samples([sample]) for sample in samples()]
+        if together is not None:
+            assert [score for scores in apart for score in scores or []] == pytest.approx(together, abs=1e-6)
+
+    @pytest.mark.parametrize("frames", [1, 2])
+    def test_few_frames(self, name: str, frames: int) -> None:
+        """A number in the range, or a refusal that says how many frames are needed."""
+        metric = build(name)
+        try:
+            metric.update_samples(samples(frames=frames))
+        except ValueError as error:
+            assert f"not {frames}" in str(error) and "frames" in str(error)
+            return
+        assert in_range(metric)
+
+    @pytest.mark.parametrize("frames", [
+        torch.full((4, 4, 3, 24, 24), 0.5), torch.zeros(4, 4, 3, 24, 24), torch.rand(4, 1, 3, 24, 24).expand(4, 4, 3, 24, 24)
+    ])  # fmt: skip
+    @pytest.mark.filterwarnings("ignore:.*no track:UserWarning")
+    def test_constant_frames(self, name: str, frames: torch.Tensor) -> None:
+        metric = build(name)
+        metric.update_samples([replace(sample, frames=video) for sample, video in zip(samples(), frames, strict=True)])
+        assert in_range(metric)
+
+    def test_all_tracks_lost(self, name: str) -> None:
+        metric = build(name, Lost())
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            scores = metric.update_samples(samples())
+        assert in_range(metric) and bool(caught) == ("tracker" in signature(METRICS[name]).parameters)
+        assert not caught or scores == [0] * 4
+
+    def test_uint8_equals_float(self, name: str) -> None:
+        as_bytes = [replace(sample, frames=(sample.frames * 255).round().byte()) for sample in samples()]
+        as_floats = [replace(sample, frames=sample.frames.float() / 255) for sample in as_bytes]
+        assert value_of(name, [as_bytes]) == pytest.approx(value_of(name, [as_floats]), abs=1e-7)
+
+    @pytest.mark.parametrize(("frames", "size"), [(3, 24), (6, 24), (4, 40)])
+    def test_a_reference_of_another_length_or_size(self, name: str, frames: int, size: int) -> None:
+        clips = [replace(sample.reference, frames=resized(sample.reference.frames, frames, size)) for sample in samples()]
+        metric = build(name)
+        metric.update_samples([replace(sample, reference=clip) for sample, clip in zip(samples(), clips, strict=True)])
+        assert in_range(metric)
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    def test_on_the_device_of_the_data(self, name: str) -> None:
+        metric = build(name).to("cuda")
+        scores = metric.update_samples([sample.to("cuda") for sample in samples()])
+        assert metric.compute().device.type == "cuda" or not metric.per_sample
+        assert float(metric.compute()) == pytest.approx(value_of(name, [samples()]), abs=1e-4)
+        if scores is not None:
+            assert scores == pytest.approx(build(name).update_samples(samples()), abs=1e-4)
 
     def test_mixed_shapes(self, name: str) -> None:
         assert math.isfinite(value_of(name, [[*samples(2), *samples(1, frames=3)]]))
@@ -90,6 +167,13 @@ class TestContract:
         with pytest.raises(ValueError, match="frames"):
             metric.update(**{key: inputs[key] for key in metric.reads})
 
+    def test_refuses_a_bad_reference(self, name: str) -> None:
+        metric = build(name)
+        inputs = {"frames": torch.rand(1, 3, 3, 8, 8), "reference": torch.full((1, 3, 3, 8, 8), float("nan")), "prompt": ["a"]}
+        if "reference" in metric.reads:
+            with pytest.raises(ValueError, match="reference must"):
+                metric.update(**{key: inputs[key] for key in metric.reads})
+
 
 def process(rank: int, folder: Path) -> None:
     """One of two processes; writes the values that it computes."""
@@ -106,7 +190,7 @@ def process(rank: int, folder: Path) -> None:
 
 def test_two_processes_agree_with_one(tmp_path: Path) -> None:
     running = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in range(2)]
-    assert [one.wait(timeout=100) for one in running] == [0, 0]
+    assert [one.wait(timeout=300) for one in running] == [0, 0]
     expected = {name: value_of(name, [samples()]) for name in METRICS}
     for rank in range(2):
         for key, value in json.loads((tmp_path / f"{rank}.json").read_text()).items():
