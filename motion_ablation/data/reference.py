@@ -6,17 +6,20 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from motion_ablation.data.builtin import CACHE, DEFAULT, builtin, builtin_path, builtin_truth
 from motion_ablation.data.video import VideoError, Window, read_clip
 from motion_ablation.records import Clip
+
+T = TypeVar("T")
 
 COLUMNS = ("path", "caption", "start", "prompts")
 # Appearances that pretraining never sees; no default reference has their object's colour, nor their background's.
@@ -214,22 +217,54 @@ class _RoundRobin(Dataset[Clip]):
         return self.clips[index % len(self.clips)]
 
 
-class _CellBatches(Dataset[list[Cell]]):
-    """Batches of the cells of one reference and one initial noise."""
+def split_evenly(groups: Sequence[Sequence[T]], size: int, ranks: int) -> list[list[tuple[int, list[T]]]]:
+    """Deals items to ranks in turn, in batches of one group each.
 
-    def __init__(self, clips: ReferenceDataset, prompts: Sequence[str], seeds: Sequence[int], noises: Sequence[str], size: int) -> None:
+    Args:
+        groups: items that may share a batch. size: most items of a batch.
+
+    Returns:
+        For each rank the index of each batch's group, and its items. Every item is in one batch. Loads differ by one item at most. All
+        ranks have as many batches, the last ones of some are empty: processes that wait for each other at every batch stay together.
+    """
+    batches: list[list[tuple[int, list[T]]]] = [[] for _ in range(ranks)]
+    dealt = 0
+    for group, items in enumerate(groups):
+        for rank, mine in enumerate(batches):
+            own = list(items[(rank - dealt) % ranks :: ranks])
+            mine += [(group, own[first : first + size]) for first in range(0, len(own), size)]
+        dealt += len(items)
+    most = max(map(len, batches))
+    return [mine + [(0, [])] * (most - len(mine)) for mine in batches]
+
+
+class _CellBatches(Dataset[list[Cell]]):
+    """Batches of the cells of one reference and one initial noise.
+
+    Args:
+        ranks: processes that share the cells out. rank: this one, whose cells these are.
+    """
+
+    def __init__(
+        self, clips: ReferenceDataset, prompts: Sequence[str], seeds: Sequence[int], noises: Sequence[str], size: int, rank: int, ranks: int
+    ) -> None:
         self.clips = clips
-        self.batches: list[tuple[int, str, list[tuple[str, int]]]] = []
-        for (index, source), noise in product(enumerate(clips.sources), noises):
-            pairs = list(product(source.prompts or prompts, seeds))
-            self.batches += [(index, noise, pairs[first : first + size]) for first in range(0, len(pairs), size)]
+        self.groups = list(product(range(len(clips)), noises))
+        pairs = [list(product(clips.sources[index].prompts or prompts, seeds)) for index, _ in self.groups]
+        self.batches = split_evenly(pairs, size, ranks)[rank]
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> list[Cell]:
-        reference, noise, pairs = self.batches[index]
+        group, pairs = self.batches[index]
+        reference, noise = self.groups[group]
         return [Cell(self.clips[reference], prompt, seed, noise) for prompt, seed in pairs]
+
+    def keys(self) -> list[tuple[str, str, int, str]]:
+        """Reference, prompt, seed and noise of every cell, in order."""
+        named = [(self.clips.sources[self.groups[group][0]].name, self.groups[group][1], pairs) for group, pairs in self.batches]
+        return [(name, prompt, seed, noise) for name, noise, pairs in named for prompt, seed in pairs]
 
 
 def _as_is(item: Any) -> Any:
@@ -240,7 +275,8 @@ class ReferenceDataModule(L.LightningDataModule):
     """Reference videos for training, and the videos to generate from them for validation, test and prediction.
 
     Training batches are :class:`Clip`, one reference each. The other loaders give ``list[Cell]``: cells of one reference
-    and one initial noise, at most ``val_batch_size`` of them.
+    and one initial noise, at most ``val_batch_size`` of them. Under a Trainer with several processes each process gets its own share of
+    the cells, none twice; where they do not come out even, some batches are empty.
 
     Args:
         references: videos, folders of images, manifests (.jsonl or .csv with the columns path, caption, start, prompts; paths are
@@ -257,7 +293,7 @@ class ReferenceDataModule(L.LightningDataModule):
         steps_per_epoch: training steps per epoch, taking the references in turn. val_batch_size: most cells per batch.
 
     Attributes:
-        cell_count: number of videos that one validation generates.
+        cells: reference, prompt, seed and noise of every video that one validation generates, in order. cell_count: their number.
 
     Raises:
         ValueError: an argument that cannot work, a missing file or a missing caption (all before any video is decoded).
@@ -295,8 +331,9 @@ class ReferenceDataModule(L.LightningDataModule):
         if not all(source.prompts for source in sources):
             _check(prompts=prompts)
         self.dataset = ReferenceDataset(sources, window, cache or CACHE)
-        self._cells = _CellBatches(self.dataset, prompts, seeds, noises, val_batch_size)
-        self.cell_count = sum(len(pairs) for _, _, pairs in self._cells.batches)
+        self._deal = partial(_CellBatches, self.dataset, prompts, seeds, noises, val_batch_size)
+        self.cells = self._deal(0, 1).keys()
+        self.cell_count = len(self.cells)
         self._steps = _RoundRobin(self.dataset, steps_per_epoch)
 
     def train_dataloader(self) -> DataLoader[Clip]:
@@ -304,8 +341,12 @@ class ReferenceDataModule(L.LightningDataModule):
         return DataLoader(self._steps, batch_size=None, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader[list[Cell]]:
-        """All cells, in batches of one reference and one initial noise."""
-        return DataLoader(self._cells, batch_size=None, collate_fn=_as_is)
+        """All cells of this process, in batches of one reference and one initial noise."""
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        cells = self._deal(rank, ranks)
+        # A sampler of this type keeps Lightning from sharing out once more what is this process's own.
+        sampler: Any = DistributedSampler(cells, num_replicas=1, rank=0, shuffle=False) if ranks > 1 else None
+        return DataLoader(cells, batch_size=None, sampler=sampler, collate_fn=_as_is)
 
     def test_dataloader(self) -> DataLoader[list[Cell]]:
         """The same cells as at validation."""
@@ -319,6 +360,8 @@ class ReferenceDataModule(L.LightningDataModule):
         """Moves a ``Clip``, or a list of ``Cell`` that goes on sharing one, to ``device``."""
         if isinstance(batch, Clip):
             return batch.to(device)
+        if not batch:
+            return batch
         clip = batch[0].reference.to(device)
         return [replace(cell, reference=clip) for cell in batch]
 

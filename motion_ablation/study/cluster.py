@@ -280,7 +280,7 @@ class _Worker:
         seen = setup.probe.read_text() if setup.probe.is_file() else ""
         if seen != setup.token:
             return (
-                f"node {node} does not see the study's folder {folder}; put --output on a directory that all nodes share, at the same path"
+                f"node {node} does not see the study's folder {folder}; put --output in a directory that all nodes share, by one path"
             )
         mine = setup.probe.with_name(f"{setup.probe.name}-{uuid4().hex}")
         try:
@@ -330,6 +330,8 @@ def _cause(error: BaseException) -> str:
     where = f" on {place[1]}" if place else ""
     if "node has died" in text or "node was terminated" in text:
         return f"its node{where} died"
+    if "unavailable" in text:
+        return f"it{where} no longer answers"
     if "running low on memory" in text:
         return f"its node{where} ran out of memory"
     return f"its process{where} died; out of memory?" if "process has died" in text else text[:200]
