@@ -62,7 +62,7 @@ class Resampler:
         try:
             mine, theirs = (self._scores(name, reference, noise, metric) for name in (experiment, baseline))
         except (NotKept, OSError, ValueError) as error:
-            self.notes[f"{metric}: no resampling of videos: {error}"] = None
+            self.notes[f"{metric}: its videos were not resampled, the spread over references stands alone: {error}."] = None
             return cluster
         if mine is None or theirs is None or mine[0] != theirs[0] or len(mine[0]) < 2:
             return cluster

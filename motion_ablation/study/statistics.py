@@ -48,6 +48,7 @@ def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None =
         true difference that would have been found with 80 % probability, at the strictest level of Holm's correction. verdict:
         ``better``, ``worse`` (``higher``, ``lower`` where neither is better), ``no difference shown``, ``same runs`` or ``no result``.
         scope: what varied: ``references``, ``trainings`` or ``videos``; empty without an interval. What is not known is NaN.
+        ``attrs["notes"]`` says what could not be resampled, and why.
     """
     resampler = Resampler(study) if resampler is None else resampler
     groups = dict(list(frame.groupby(["experiment", "noise", "metric"], sort=False)))
@@ -62,7 +63,9 @@ def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None =
                         family.append(_compare(study, groups, where, resampler))
             for control in (True, False):
                 rows += _corrected([pair for pair in family if (pair[0]["experiment"] == FLOOR) == control])
-    return pd.DataFrame(rows, columns=list(COMPARISON))
+    compared = pd.DataFrame(rows, columns=list(COMPARISON))
+    compared.attrs["notes"] = list(resampler.notes)
+    return compared
 
 
 def _compare(study: Study, groups: dict[Any, pd.DataFrame], where: dict[str, Any], resampler: Resampler) -> tuple[dict[str, Any], Interval]:

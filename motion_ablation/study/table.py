@@ -23,12 +23,11 @@ from motion_ablation.study.scores import (
     noises_of,
     reference_means,
     scores_frame,
-    train_seed,
     truths_of,
 )
 from motion_ablation.study.statistics import LEVEL, MISSING, ONLY, SAME, UNSURE, comparisons
 
-SPANS = {"direction": 2.0, "prompt_colors": 1.0}  # of the bounded measures against the truth
+SPANS = {"trajectory_error": 8**0.5, "direction": 2.0, "prompt_colors": 1.0}  # greatest difference against the truth
 MARK = "°"
 NOTES = f"""\
 **Scores.** `±` is the standard error of the mean. Scores are averaged within each training, then within each reference; with several
@@ -44,9 +43,9 @@ backbone alone.
 **Differences** are from the baseline on the same reference, training seed, prompt, seed and noise, in brackets their 95 % intervals: over
 references, Student's t on their means (from 8 references on, the studentised cluster bootstrap), but never narrower than what the spread
 over the trainings or videos of these references alone gives (for `fid` and `kid`, by resampling videos). `better` and `worse` hold at the
-5 % level after Holm's correction over all replacements and metrics of a card and a noise (`no_motion` is a family of its own). `{MARK}`: the
-interval excludes zero, but among so many comparisons that is not enough. "No difference shown" is not "no difference": the number behind
-each metric is the smallest true difference that would have been found with 80 % probability."""
+5 % level after Holm's correction over all replacements and metrics of a card and a noise (`no_motion` is a family of its own). `{MARK}`:
+the interval excludes zero, but among so many comparisons that is not enough. "No difference shown" is not "no difference": the number in
+brackets is the smallest true difference that would have been found with 80 % probability, at the strictest level of Holm's correction."""
 
 
 @dataclass(frozen=True)
@@ -193,18 +192,20 @@ def verdicts(compared: pd.DataFrame) -> str:
             parts.append(f"{UNSURE} in {', '.join(unsure)}")
         if parts:
             lines.append(f"- `{experiment}`: {'; '.join(parts)}.")
+    if any("(" in line for line in lines):
+        lines.insert(0, "In brackets: the smallest true difference that would have been found.\n")
     if lines and (compared["references"] == 1).any() and not (compared["references"] > 1).any():
         lines.append("- All of this holds for this one reference only: nothing can be said of others.")
     return "\n".join(lines)
 
 
 def smallest(row: dict[str, Any]) -> str:
-    """The smallest effect that would have been found."""
+    """The smallest difference that would have been found, if there can be one."""
     metric = row["metric"]
-    low, high = (0.0, SPANS.get(metric, float("inf"))) if metric in TRUTH else METRICS[metric].range
+    low, high = (0.0, SPANS[metric]) if metric in TRUTH else METRICS[metric].range
     if not isfinite(row["detectable"]):
         return "no spread to judge by"
-    return f"{number(row['detectable'])}" if row["detectable"] < high - low else "nothing could have been"
+    return f"{number(row['detectable'])}" if row["detectable"] < high - low else "none could be"
 
 
 def failures(study: Study) -> list[str]:
@@ -226,7 +227,7 @@ def _facts(study: Study) -> str:
     result = runs[0][2]
     cells = [cell for _, _, found in runs for cell in found["cells"]]
     seeds = sorted({cell["seed"] for cell in cells})
-    trainings = sorted({train_seed(run, found) for _, run, found in runs if run.trains})
+    trainings = sorted({run.train_seed for _, run, _ in runs if run.trains})
     steps = sorted({found["steps"] for _, _, found in runs if found["parameters"]["trainable"]})
     prompts = list(dict.fromkeys(cell["prompt"] for cell in cells))
     return (
@@ -265,8 +266,8 @@ def table(study: Study, compared: pd.DataFrame | None = None, shows: Shown | Non
             ]
         for card in study.cards:
             parts += _card(card, scaled[(scaled["card"] == card.name) & (scaled["noise"] == noise)], noise)
-    if shows.notes and len(frame):
-        parts.append("\n".join(f"- {note}" for note in shows.notes))
+    notes = [*shows.notes, *compared.attrs.get("notes", [])] if len(frame) else []
+    parts.append("\n".join(f"- {note}" for note in notes))
     return "\n\n".join(part for part in [*parts, NOTES] if part) + "\n"
 
 
