@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
 import platform
 import time
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,15 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from motion_ablation.artefacts import content_hash
+from motion_ablation.artefacts import content_hash, files_hash
 from motion_ablation.data.segmentation import appearance_of, shows_colors, trajectory_error
 from motion_ablation.data.video import write_gif, write_video
 from motion_ablation.metrics import METRICS
 from motion_ablation.motion.config import named
 from motion_ablation.records import Sample
+from motion_ablation.steps import code_of
+
+SHAPES_CLIP = Path(__file__).parent / "weights" / "shapes" / "clip"  # what metrics call shapes
 
 
 def run_folder(trainer: L.Trainer) -> Path:
@@ -38,6 +43,16 @@ def run_folder(trainer: L.Trainer) -> Path:
 def cell_of(sample: Sample) -> dict[str, Any]:
     """What determines a sample, for a table's row."""
     return {"reference": sample.reference.name, "prompt": sample.prompt, "seed": sample.seed, "noise": sample.noise}
+
+
+def gathered(rows: list[dict[str, Any]], trainer: L.Trainer) -> list[dict[str, Any]]:
+    """The rows of all processes, given to each, in the order in which one process makes them; every process must ask."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return rows
+    shares: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(shares, rows)
+    order = {cell: place for place, cell in enumerate(trainer.datamodule.cells)}  # type: ignore[attr-defined]
+    return sorted(chain.from_iterable(shares), key=lambda row: order[row["reference"], row["prompt"], row["seed"], row["noise"]])
 
 
 class SampleCallback(Callback):
@@ -59,16 +74,33 @@ class SampleCallback(Callback):
         self.start(trainer, pl_module)
 
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *args: Any) -> None:
-        self.on_samples(trainer, pl_module, outputs["samples"])
+        if outputs["samples"]:  # one of several processes may have nothing left to generate
+            self.on_samples(trainer, pl_module, outputs["samples"])
 
     def on_test_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, *args: Any) -> None:
-        self.on_samples(trainer, pl_module, outputs["samples"])
+        self.on_validation_batch_end(trainer, pl_module, outputs, *args)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.end(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.end(trainer, pl_module, "test")
+
+
+def metric_version(metric: dict[str, Any]) -> list[Any]:
+    """All that determines a metric's scores: its name and options, its code, and the content of the weights and files that these name.
+
+    Args:
+        metric: ``{name: ..., **options}`` of a registered metric.
+
+    Raises:
+        ValueError: for an unknown metric or option.
+    """
+    name, options = named(METRICS, metric, "MetricCallback.metric")
+    defaults = {key: parameter.default for key, parameter in inspect.signature(METRICS[name]).parameters.items()}
+    named_files = [value for value in (defaults | options).values() if isinstance(value, str)]
+    folders = [SHAPES_CLIP if value == "shapes" else Path(value.partition(":")[2] or value).expanduser() for value in named_files]
+    return [name, options, code_of("score", METRICS[name]), [files_hash(folder) for folder in folders]]
 
 
 class MetricCallback(SampleCallback):
@@ -105,6 +137,7 @@ class MetricCallback(SampleCallback):
             self.rows += [{**cell_of(sample), self.name: score} for sample, score in zip(samples, scores, strict=True)]
 
     def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
+        self.rows = gathered(self.rows, trainer)
         self.values = {f"{noise}/{self.name}": float(state.compute()) for noise, state in self.states.items()}
         # States have synchronised already, so every rank logs the same number.
         for name, value in self.values.items():
@@ -139,13 +172,13 @@ class TruthCallback(SampleCallback):
             self.rows.append(row)
 
     def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
-        self.values = {}
-        for noise in {row["noise"] for row in self.rows}:
+        self.values, self.rows = {}, gathered(self.rows, trainer)
+        for noise in dict.fromkeys(row["noise"] for row in self.rows):
             for name in ("trajectory_error", "direction", "prompt_colors"):
                 scores = [row[name] for row in self.rows if row["noise"] == noise and name in row]
                 if scores:
                     self.values[f"{noise}/{name}"] = float(np.mean(scores))
-                    module.log(f"{stage}/{noise}/{name}", float(np.mean(scores)), sync_dist=True)
+                    module.log(f"{stage}/{noise}/{name}", float(np.mean(scores)), rank_zero_only=True)
 
 
 def labelled(frames: Tensor, label: str, width: int) -> Tensor:
@@ -185,7 +218,7 @@ class VideoCallback(SampleCallback):
     """Shows reference and generated videos as playing GIFs in TensorBoard, and writes the same GIFs to ``videos/``.
 
     Args:
-        limit: most generated videos shown per reference and initial noise.
+        limit: most generated videos shown per reference and initial noise, of those that the first process generated.
         frames: also keep every generated video, lossless, as ``frames/*.npz`` (uint8), for later scoring.
     """
 
@@ -267,6 +300,21 @@ class EmbeddingCallback(Callback):
             folder = run_folder(trainer)
             folder.mkdir(parents=True, exist_ok=True)
             pl_module.embeddings.save(folder / "motion.safetensors", backbone=pl_module.backbone.fingerprint)
+
+
+class LossCurve(Callback):
+    """Keeps the training loss as loggers see it.
+
+    Attributes:
+        points: ``(step, loss)`` of every step that Lightning logs (``trainer.log_every_n_steps``), in order.
+    """
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, float]] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step % trainer.log_every_n_steps == 0 and outputs is not None:  # type: ignore[attr-defined]
+            self.points.append((trainer.global_step - 1, float(outputs["loss"])))
 
 
 class ResultCallback(SampleCallback):

@@ -12,15 +12,20 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from motion_ablation.artefacts import Artefacts, content_hash
+from motion_ablation.artefacts import Artefacts, Tensors, checksum, content_hash
 from motion_ablation.backbones import BACKBONES, Backbone, Posterior
 from motion_ablation.data.reference import Cell
 from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.motion import MotionConfig, MotionEmbeddings
+from motion_ablation.motion.adapters import ADAPTERS
 from motion_ablation.motion.config import named
+from motion_ablation.motion.debiases import DEBIASES
+from motion_ablation.motion.integrations import INTEGRATIONS
+from motion_ablation.motion.layouts import LAYOUTS
 from motion_ablation.objectives import OBJECTIVES
 from motion_ablation.objectives.base import mean_squared_error
 from motion_ablation.records import Clip, Sample, Site
+from motion_ablation.steps import code_of
 
 
 @dataclass
@@ -97,6 +102,16 @@ def cell_seed(cell: Cell) -> int:
     return int.from_bytes(hashlib.sha256(f"{cell.seed} {cell.prompt}".encode()).digest()[:7], "big")
 
 
+def motion_entries(motion: MotionConfig, debiases: bool = True) -> list[Any]:
+    """The registered classes and functions that a configuration of motion names; ``debiases``: also those that act on generation only."""
+    entries = [ADAPTERS[motion.adapter["name"]]] if motion.adapter else []
+    for stream in motion.streams().values():
+        entries += [LAYOUTS[stream.layout["name"]], INTEGRATIONS[stream.integration["name"]]]
+        if debiases or stream.acts(generating=False):
+            entries.append(DEBIASES[stream.debias["name"]])
+    return entries
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What is computed once per reference: its latents, its caption's embedding, and where motion can be attached."""
@@ -123,6 +138,9 @@ class MotionInversion(L.LightningModule):
         objective: ``{name: ..., **options}`` of the training loss. optimizer, sampling: see their classes.
         embedding: a trained ``motion.safetensors`` to start from, or to generate with; it brings its own ``motion``.
         cache: folder for latents, caption embeddings and inverted noise, which all runs share.
+
+    Attributes:
+        keeps_videos: keep what :meth:`generate` makes in ``cache`` too, and take from there what was made before.
     """
 
     def __init__(
@@ -144,6 +162,7 @@ class MotionInversion(L.LightningModule):
         self.objective = OBJECTIVES.build(self.objective_name, **options)
         self.optimizer_config, self.sampling = optimizer, sampling
         self.artefacts = Artefacts(cache)
+        self.keeps_videos = False
         self.motion: MotionEmbeddings | None = MotionEmbeddings.load(embedding) if embedding else None
         self.backbone = load_backbone(backbone)
         self.strict_loading = False
@@ -177,7 +196,8 @@ class MotionInversion(L.LightningModule):
         known = self._prepared.get(clip.name)
         if known is None or known.clip.caption != clip.caption or not torch.equal(known.clip.frames, clip.frames):
             frames, _, height, width = clip.frames.shape
-            recipe = {"backbone": self.backbone.fingerprint, "frames": content_hash(clip.frames), "caption": clip.caption}
+            code = code_of("latents", type(self.backbone))
+            recipe = {"code": code, "backbone": self.backbone.fingerprint, "frames": content_hash(clip.frames), "caption": clip.caption}
             stored = self.artefacts.get("latents", recipe, lambda: self._encode(clip))
             stored = {name: tensor.to(self.device) for name, tensor in stored.items()}
             posterior = Posterior(stored["mean"], stored["std"])
@@ -245,11 +265,15 @@ class MotionInversion(L.LightningModule):
     @torch.no_grad()
     def inverted_noise(self, clip: Clip) -> Tensor:
         """DDIM inversion of the reference on the bare backbone, computed once and kept on disk."""
-        ready = self.prepare(clip)
-        recipe = {**ready.recipe, "steps": self.sampling.inversion_steps}
+        ready, steps = self.prepare(clip), self.sampling.inversion_steps
         empty = self.backbone.embed([""])
-        invert = lambda: {"noise": self.backbone.invert(ready.posterior.mean, empty, self.sampling.inversion_steps)}  # noqa: E731
-        return self.artefacts.get("inverted", recipe, invert)["noise"].to(self.device)
+        invert = lambda: {"noise": self.backbone.invert(ready.posterior.mean, empty, steps)}  # noqa: E731
+        return self.artefacts.get("inverted", self._inversion_recipe(clip), invert)["noise"].to(self.device)
+
+    def _inversion_recipe(self, clip: Clip) -> dict[str, Any]:
+        """All that determines the inverted noise: the latents without the caption, and the steps."""
+        latents = {key: value for key, value in self.prepare(clip).recipe.items() if key != "caption"}
+        return {**latents, "code": code_of("inverted", type(self.backbone)), "steps": self.sampling.inversion_steps}
 
     @torch.no_grad()
     def initial_latents(self, cells: list[Cell]) -> Tensor:
@@ -261,18 +285,57 @@ class MotionInversion(L.LightningModule):
         inverted = self.inverted_noise(clip) if strategy.needs_inversion else None
         return strategy(torch.stack(draws).to(self.device), inverted)
 
-    @torch.no_grad()
     def generate(self, cells: list[Cell]) -> list[Sample]:
-        """New videos for cells that share a reference and an initial noise, in one batch, motion in both branches."""
+        """New videos for cells that share a reference and an initial noise, in one batch, motion in both branches.
+
+        Frames are whole steps of 1/255: a video that was kept scores exactly as it did when it was made. A cell generated in another batch
+        is the same up to floating-point noise, which may flip a rounding: a few pixels may differ by one step.
+
+        Raises:
+            FloatingPointError: if a video is not finite.
+        """
+        if not cells:
+            return []  # of several processes, one may have no cell left
+        if self.keeps_videos:
+            make = lambda missing: [{"frames": video} for video in self._pixels([cells[index] for index in missing])]  # noqa: E731
+            kept: list[Tensors] = self.artefacts.get_all("videos", self._video_recipes(cells), make)
+            videos = [tensors["frames"].to(self.device) for tensors in kept]
+        else:
+            videos = list(self._pixels(cells))
         clip = cells[0].reference
-        ready, sampling = self.prepare(clip), self.sampling
+        return [Sample(video.float() / 255, clip, cell.prompt, cell.seed, cell.noise) for video, cell in zip(videos, cells, strict=True)]
+
+    @torch.no_grad()
+    def _pixels(self, cells: list[Cell]) -> Tensor:
+        """The generated videos as bytes, ``(b, f, 3, h, w)``."""
+        ready, sampling = self.prepare(cells[0].reference), self.sampling
         text = self.backbone.embed([cell.prompt for cell in cells])
         negative = self.backbone.embed([sampling.negative_prompt])
         noise = self.initial_latents(cells)
         with self.embeddings.attached(self.backbone.denoiser, ready.sites, generating=True):
             latents = self.backbone.generate(noise, text, negative, sampling.steps, sampling.guidance)
         videos = self.backbone.decode(latents)
-        return [Sample(video, clip, cell.prompt, cell.seed, cell.noise) for video, cell in zip(videos, cells, strict=True)]
+        if not torch.isfinite(videos).all():
+            raise FloatingPointError(
+                f"a generated video is not finite (prompt: {cells[0].prompt!r}); lower model.optimizer.lr (now {self.optimizer_config.lr}) "
+                "or generate in 32-bit precision"
+            )
+        return (videos * 255).round().byte()
+
+    def _video_recipes(self, cells: list[Cell]) -> list[dict[str, Any]]:
+        """All that determines the videos of cells that share a reference and an initial noise. The reference itself counts only where the
+        initial noise is made of it: what is learnt from it is in the embedding's own tensors."""
+        clip, name = cells[0].reference, cells[0].noise
+        noise, motion, sampling = INITIAL_NOISES[name], self.embeddings, self.sampling
+        shared = {
+            "code": code_of("video", type(self.backbone), noise, *motion_entries(motion.config)),
+            "backbone": self.backbone.fingerprint,
+            "motion": [motion.config.to_dict(), checksum(motion.state_dict())] if motion.parameter_count else [],
+            "shape": list(self.backbone.latent_shape(len(clip.frames), *clip.frames.shape[-2:])),
+            "sampling": [sampling.steps, sampling.guidance, sampling.negative_prompt],
+            "noise": [name, sampling.noises.get(name, {}), self._inversion_recipe(clip) if noise.needs_inversion else {}],
+        }
+        return [{**shared, "prompt": cell.prompt, "seed": cell.seed} for cell in cells]
 
     def validation_step(self, cells: list[Cell], _: int) -> dict[str, list[Sample]]:
         return {"samples": self.generate(cells)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,23 +12,16 @@ from typing import Any
 
 import yaml
 
-from motion_ablation import __version__
 from motion_ablation.artefacts import content_hash
 from motion_ablation.configure import resolve
-from motion_ablation.data.builtin import builtin
 from motion_ablation.data.reference import Source, find_sources
 from motion_ablation.data.video import replacing
-from motion_ablation.metrics.features import clip_folder
 from motion_ablation.module import BackboneConfig, load_backbone
 from motion_ablation.study.cards import FLOOR, Card, CardError
+from motion_ablation.study.recipes import INCIDENTAL as INCIDENTAL
+from motion_ablation.study.recipes import addresses, recipe_of, training_recipe, trains_of
 
 RESERVED = ("sheets", "study")  # folders of a study beside those of its experiments
-# What changes where or how loudly a run computes, not what comes out.
-INCIDENTAL = {
-    "model": {"cache"},
-    "data": {"cache", "references", "reference"},
-    "trainer": {"logger", "default_root_dir", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"},
-}
 
 
 @dataclass(frozen=True)
@@ -183,12 +175,11 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
     learnt: dict[str, str] = {}
     for experiment, file in experiments.items():
         arguments = [*_config_arguments([*options.configs, str(file)]), *_arguments(references, options)]
-        error, backbone, recipe, training, config = "", "", "", "", {}
+        error, backbone, config = "", "", {}
         try:
             config = resolve(arguments)
             backbone = load_backbone(BackboneConfig(**config["model"]["backbone"])).fingerprint
-            recipe = recipe_of(config, backbone)
-            training = training_recipe(config, backbone)
+            recipe, training = recipe_of(config, backbone), training_recipe(config, backbone)
         except Exception as caught:
             error = one_line(caught)
         trains = bool(error) or trains_of(config)
@@ -202,12 +193,16 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
                 continue
         for source, seed in product(sources, seeds):
             place = run_folder(folder, experiment, source.name, seed if len(seeds) > 1 else None)
-            own = content_hash([recipe, seed, source.name, reference_digest(source)])
             settings = {"seed_everything": seed, **_own_settings(place, source)}
             given = [*arguments, *(f"--{key}={value}" for key, value in settings.items())]
             frozen = {} if error else _with_settings(config, settings)
-            embedding = content_hash([training, seed, reference_digest(source)]) if trains and not error else ""
-            study.runs.append(Run(experiment, source.name, place, given, own, trains, error, frozen, backbone, embedding, seed))
+            reason, whole, embedding = error, "", ""
+            try:
+                if not error:
+                    whole, embedding = addresses(frozen, backbone, source)
+            except OSError as unreadable:
+                reason = one_line(unreadable)
+            study.runs.append(Run(experiment, source.name, place, given, whole, trains, reason, frozen, backbone, embedding, seed))
     study.train_seeds[:] = options.train_seeds or [next((run for run in study.runs if run.trains), study.runs[0]).train_seed]
     _check_factors(cards, learnt)
     errors = {run.error for run in study.runs}
@@ -223,34 +218,6 @@ def one_line(error: BaseException) -> str:
     return message[:500] if plain and message else f"{type(error).__name__}: {message}"[:500].removesuffix(": ")
 
 
-def recipe_of(config: dict[str, Any], backbone: str) -> str:
-    """Hash of what determines an experiment's results, reference and training seed apart: configuration, weights and version."""
-    kept = {
-        section: {key: value for key, value in config[section].items() if key not in incidental}
-        for section, incidental in INCIDENTAL.items()
-    }
-    weights = [
-        load_backbone(BackboneConfig(**config["model"]["backbone"])).fingerprint,
-        *map(_metric_weights, kept["trainer"]["callbacks"]),
-    ]
-    return content_hash([__version__, kept, weights])
-
-
-def training_recipe(config: dict[str, Any], backbone: str) -> str:
-    """Hash of what determines the trained embedding, reference and seed apart; what acts on generation only is left out."""
-    model = copy.deepcopy({key: value for key, value in config["model"].items() if key not in ("cache", "sampling")})
-    for stream in (model["motion"] or {}).values():
-        if isinstance(stream, dict) and stream.get("when") == "generate":
-            del stream["debias"]
-    data = {
-        key: value
-        for key, value in config["data"].items()
-        if key not in {*INCIDENTAL["data"], "prompts", "seeds", "noises", "val_batch_size"}
-    }
-    trainer = {key: value for key, value in config["trainer"].items() if key not in {*INCIDENTAL["trainer"], "callbacks"}}
-    return content_hash([__version__, model, data, trainer, backbone])
-
-
 def _check_factors(cards: list[Card], learnt: dict[str, str]) -> None:
     """Refuses a card of generate-time factors whose replacements would learn something else than the baseline."""
     for card in cards:
@@ -260,44 +227,6 @@ def _check_factors(cards: list[Card], learnt: dict[str, str]) -> None:
                 raise CardError(
                     f"{card.path}: factors: generate, but '{other[0]}' trains otherwise than '{card.baseline}'; set factors: train"
                 )
-
-
-def trains_of(config: dict[str, Any]) -> bool:
-    """Whether a configuration has motion embeddings to learn."""
-    motion = config["model"]["motion"] or {}
-    return bool(motion.get("qk") or motion.get("v") or motion.get("adapter"))
-
-
-def _metric_weights(callback: dict[str, Any]) -> str:
-    """Hash of the CLIP folder that a metric callback names, if it is on this machine; empty for anything else."""
-    metric = (callback.get("init_args") or {}).get("metric")
-    if not isinstance(metric, dict):
-        return ""
-    source = metric.get("encoder") or metric.get("features") or "shapes"
-    if source != "shapes" and not Path(source).is_dir():
-        return ""
-    try:
-        return _files_digest(sorted(clip_folder(source).iterdir()))
-    except FileNotFoundError:
-        return ""
-
-
-def reference_digest(source: Source) -> str:
-    """Hash of a reference's content and caption."""
-    if source.path is None:
-        return content_hash(repr(builtin(source.builtin)))
-    path = source.path
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    sidecar = path.parent / f"{path.name if path.is_dir() else path.stem}.txt"
-    return content_hash([source.caption, source.start, list(source.prompts), _files_digest([*files, sidecar])])
-
-
-def _files_digest(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        if file.is_file():
-            digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:16]
 
 
 def _experiments(cards: list[Card]) -> dict[str, Path]:

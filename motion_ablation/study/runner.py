@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import gc
 import logging
 import shutil
 import time
@@ -21,13 +23,15 @@ from einops import rearrange
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from motion_ablation.callbacks import ResultCallback, VideoCallback
+from motion_ablation.artefacts import Tensors
+from motion_ablation.callbacks import LossCurve, ResultCallback, VideoCallback
 from motion_ablation.configure import make_cli
+from motion_ablation.data.reference import find_sources
 from motion_ablation.data.video import replacing
-from motion_ablation.motion import read_embedding
 from motion_ablation.study.plan import Run, Study, one_line, read_result, write_json
 from motion_ablation.study.pool import WorkerDied, cores, run_all
 from motion_ablation.study.progress import StudyProgress
+from motion_ablation.study.recipes import addresses
 
 NOISY = (
     "lightning",
@@ -36,6 +40,10 @@ NOISY = (
     "lightning.pytorch.utilities.rank_zero",
     "lightning.fabric.utilities.rank_zero",
 )
+
+
+USES = "artefacts.txt"  # in a run's folder: the artefacts that it is made of
+TRAINING, LOSS = "training", "training.loss"  # beside an embedding's tensors: steps and seconds; (step, loss) of its curve
 
 
 class StudyBusy(RuntimeError):
@@ -70,11 +78,13 @@ def run_study(study: Study, workers: int, run_all: Callable[..., Any] = run_all)
 
 
 def in_best_order(runs: list[Run]) -> list[Run]:
-    """Runs that train first, so that short ones fill the gap at the end; those that find their embedding trained come after."""
+    """Backbone by backbone, because a process holds one; of each, runs that train first, so that short ones fill the gap at the end, and
+    after them those that find their embedding trained."""
     seen: set[str] = set()
     order = {}
+    backbones = list(dict.fromkeys(run.backbone for run in runs))
     for run in runs:
-        order[run.name] = 0 if run.trains and run.embedding not in seen else 1
+        order[run.name] = backbones.index(run.backbone), 0 if run.trains and run.embedding not in seen else 1
         seen.add(run.embedding)
     return sorted(runs, key=lambda run: order[run.name])
 
@@ -113,12 +123,18 @@ def execute(run: Run) -> dict[str, Any]:
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None  # how Lightning passes on Ctrl-C
-        return record_failure(run, error, time.monotonic() - began)
+        try:
+            return record_failure(run, error, time.monotonic() - began)
+        finally:
+            traceback.clear_frames(error.__traceback__)  # they hold the failed run's tensors; the next run needs their memory
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
 
 def record_failure(run: Run, error: BaseException, seconds: float) -> dict[str, Any]:
     """Writes why a run failed into its folder, as far as that is possible, and returns it."""
-    result = {"status": "failed", "reason": one_line(error), **_identity(run), "seconds": round(seconds, 2)}
+    result = {"status": "failed", "reason": reason_of(error), **_identity(run), "seconds": round(seconds, 2)}
     try:
         with replacing(run.folder / "traceback.txt") as part:
             part.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
@@ -126,6 +142,16 @@ def record_failure(run: Run, error: BaseException, seconds: float) -> dict[str, 
     except OSError as unwritable:
         result["reason"] += f" (and its folder cannot be written: {unwritable})"
     return result
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a run failed, in one line; with the mend where the error itself has none."""
+    told = one_line(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in told:
+        return f"out of memory ({told[:200]}); lower data.val_batch_size, data.size or data.frames, or run fewer at a time (--workers)"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full ({told}); free some space and run the study again"
+    return told
 
 
 def _identity(run: Run) -> dict[str, Any]:
@@ -140,59 +166,73 @@ def _compute(run: Run) -> dict[str, Any]:
     write_json(frozen, run.config)
     cli = make_cli(["--config", str(frozen)], run=False)
     frozen.unlink()  # Lightning writes config.yaml
-    if cli.model.backbone.fingerprint != run.backbone:
-        raise ValueError("the backbone's weights have changed since the study was planned; run the study again")
+    _check_unchanged(run, cli.model.backbone.fingerprint)
     _adapt(cli.trainer, run)
-    # Once more, after weights were or were not loaded: a run's draws must not depend on what ran before it.
-    L.seed_everything(cli.config["seed_everything"], workers=True)
+    cli.model.artefacts.uses = run.folder / USES
+    facts: dict[str, Any] = {}
     if run.trains:
-        _train(cli, run)
-    scored = read_result(run.folder)
-    if scored is None or scored["steps"] != cli.trainer.global_step:
-        # Nothing to train, or the last step was not the end of a validated epoch.
-        cli.trainer.validate(cli.model, datamodule=cli.datamodule, verbose=False)
+        # Once more, after weights were or were not loaded: a run's draws must not depend on what ran before it.
+        L.seed_everything(run.train_seed, workers=True)
+        facts = _train(cli, run)
+    cli.model.keeps_videos = True
+    L.seed_everything(run.train_seed, workers=True)  # nor on whether the embedding was trained just now
+    cli.trainer.validate(cli.model, datamodule=cli.datamodule, verbose=False)
     save_reference(run.folder, cli.datamodule.dataset[0].frames, cli.datamodule.dataset[0].fps)
     result = read_result(run.folder)
     if result is None:
         raise ValueError("the run ended without a result.json: trainer.callbacks needs motion_ablation.callbacks.ResultCallback")
-    result.update(_identity(run))
+    result.update(_identity(run), **facts)
     write_json(run.folder / "result.json", result)
     return result
 
 
-def _train(cli: Any, run: Run) -> None:
-    """Trains the run's embedding and keeps it, or takes the one that another run of the same training kept.
+def _check_unchanged(run: Run, backbone: str) -> None:
+    """Refuses to file results under an address that is no longer theirs."""
+    (source,) = [source for source in find_sources(run.config["data"]["references"]) if source.name == run.reference]
+    if addresses(run.config, backbone, source) != (run.recipe, run.embedding):
+        raise ValueError("weights, code or the reference have changed since the study was planned; run the study again")
 
-    Both are whole trainings of the same recipe: which of them came first does not show in the scores.
+
+def _train(cli: Any, run: Run) -> dict[str, Any]:
+    """Trains the run's embedding, or takes the one that another run of the same training kept; returns what is to be told of the training.
+
+    Both are whole trainings of the same recipe: which of them came first does not show in the scores. Nothing is validated meanwhile: the
+    embedding is on disk before the first video is generated, and other runs need not wait for the videos.
     """
-    kept = Path(cli.model.artefacts.folder) / "embeddings" / f"{run.embedding}.safetensors"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with kept.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # held while training: a second run waits for the result instead of repeating it
-        if kept.exists() and _take(cli.model, cli.datamodule, kept):
-            # Not a copy: the header says this run's own debias.
-            cli.model.embeddings.save(run.folder / "motion.safetensors", backbone=run.backbone)
-            return
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
-        own = run.folder / "motion.safetensors"
-        if own.exists():
-            with replacing(kept) as part:
-                shutil.copyfile(own, part)
+    model, trainer, data = cli.model, cli.trainer, cli.datamodule
+    curve, fitted = LossCurve(), []
+
+    def fit() -> Tensors:
+        fitted.append(True)
+        began, batches = time.monotonic(), trainer.limit_val_batches
+        trainer.callbacks.append(curve)
+        trainer.limit_val_batches = 0
+        trainer.fit(model, datamodule=data)
+        trainer.limit_val_batches = batches
+        facts = torch.tensor([trainer.global_step, time.monotonic() - began], dtype=torch.float64)
+        return {**model.embeddings.state_dict(), TRAINING: facts, LOSS: torch.tensor(curve.points, dtype=torch.float64).reshape(-1, 2)}
+
+    kept = model.artefacts.get("embeddings", run.embedding, fit)
+    steps, seconds = int(kept[TRAINING][0]), float(kept[TRAINING][1])
+    if not fitted:
+        if model.motion is None:
+            window = data.dataset.window
+            model.make_motion(window.frames, *window.shape)
+        model.embeddings.load_state_dict({name: tensor for name, tensor in kept.items() if name not in (TRAINING, LOSS)})
+        _tell_training(trainer, steps, kept[LOSS].tolist())
+    # Not a copy: the header says this run's own debias.
+    model.embeddings.save(run.folder / "motion.safetensors", backbone=run.backbone)
+    return {"train_seconds": round(seconds, 2)}
 
 
-def _take(model: Any, data: Any, path: Path) -> bool:
-    """Loads a trained embedding into the run's own configuration; whether that worked (a damaged file does not count)."""
-    try:
-        tensors, _ = read_embedding(path)
-        data.setup("fit")
-        window = data.dataset.window
-        model.make_motion(window.frames, *window.shape)
-        model.embeddings.load_state_dict(tensors)
-    except (ValueError, RuntimeError):
-        model.motion = None
-        path.unlink(missing_ok=True)
-        return False
-    return True
+def _tell_training(trainer: L.Trainer, steps: int, losses: list[tuple[float, float]]) -> None:
+    """Makes the trainer's counters, and the loss in its loggers, what they were after the training that is taken over."""
+    loop = trainer.fit_loop.epoch_loop
+    loop.automatic_optimization.optim_progress.optimizer.step.total.completed = steps  # what trainer.global_step reads
+    loop._batches_that_stepped = steps  # where Lightning's loggers put a validation
+    for logger in trainer.loggers:
+        for step, loss in losses:
+            logger.log_metrics({"train/loss": loss}, int(step))
 
 
 def _adapt(trainer: L.Trainer, run: Run) -> None:

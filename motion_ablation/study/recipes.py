@@ -1,0 +1,98 @@
+"""What determines a run's results and what determines the embedding it learns, each as a hash: configuration, weights, content and code."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from motion_ablation.artefacts import content_hash, files_hash
+from motion_ablation.backbones import BACKBONES
+from motion_ablation.callbacks import metric_version
+from motion_ablation.data.builtin import builtin
+from motion_ablation.data.reference import Source
+from motion_ablation.initial_noise import INITIAL_NOISES
+from motion_ablation.module import motion_entries
+from motion_ablation.motion import MotionConfig
+from motion_ablation.objectives import OBJECTIVES
+from motion_ablation.steps import code_of
+
+# What changes where or how loudly a run computes, not what comes out.
+INCIDENTAL = {
+    "model": {"cache"},
+    "data": {"cache", "references", "reference"},
+    "trainer": {"logger", "default_root_dir", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"},
+}
+# What a run does once it has learnt.
+LATER = {
+    "model": {"sampling"},
+    "data": {"prompts", "seeds", "noises", "val_batch_size"},
+    "trainer": {"callbacks", "check_val_every_n_epoch", "val_check_interval", "limit_val_batches", "num_sanity_val_steps"},
+}
+
+
+def addresses(config: dict[str, Any], backbone: str, source: Source) -> tuple[str, str]:
+    """The addresses of a run's results and of the embedding that it learns; the latter is empty where it learns none.
+
+    Args:
+        config: the resolved configuration. backbone: fingerprint of its weights. source: the run's reference.
+
+    Raises:
+        OSError: if the reference's file cannot be read.
+    """
+    own = [config["seed_everything"], reference_digest(source)]
+    learnt = content_hash([training_recipe(config, backbone), *own]) if trains_of(config) else ""
+    return content_hash([recipe_of(config, backbone), source.name, *own]), learnt
+
+
+def recipe_of(config: dict[str, Any], backbone: str) -> str:
+    """Hash of what determines an experiment's results, reference and training seed apart.
+
+    Args:
+        config: the resolved configuration. backbone: fingerprint of its weights.
+    """
+    entries = [*_learning(config), *_motion(config, debiases=True), *(INITIAL_NOISES[name] for name in config["data"]["noises"])]
+    metrics = [callback.get("init_args", {}).get("metric") for callback in config["trainer"]["callbacks"]]
+    return content_hash([code_of("result", *entries), _kept(config), backbone, [metric_version(metric) for metric in metrics if metric]])
+
+
+def training_recipe(config: dict[str, Any], backbone: str) -> str:
+    """Hash of what determines the trained embedding, reference and seed apart; what acts on generation only is left out."""
+    kept = copy.deepcopy(_kept(config, later=False))
+    for stream in (kept["model"]["motion"] or {}).values():
+        if isinstance(stream, dict) and stream.get("when") == "generate":
+            del stream["debias"]
+    return content_hash([code_of("embedding", *_learning(config), *_motion(config, debiases=False)), kept, backbone])
+
+
+def trains_of(config: dict[str, Any]) -> bool:
+    """Whether a configuration has motion embeddings to learn."""
+    motion = config["model"]["motion"] or {}
+    return bool(motion.get("qk") or motion.get("v") or motion.get("adapter"))
+
+
+def reference_digest(source: Source) -> str:
+    """Hash of a reference's content and caption."""
+    if source.path is None:
+        return content_hash(repr(builtin(source.builtin)))
+    path = source.path
+    sidecar = path.parent / f"{path.name if path.is_dir() else path.stem}.txt"
+    return content_hash([source.caption, source.start, list(source.prompts), files_hash(path), files_hash(sidecar)])
+
+
+def _kept(config: dict[str, Any], later: bool = True) -> dict[str, dict[str, Any]]:
+    """The configuration without what is incidental; ``later``: with what acts once training is over. A file counts by its content."""
+    left_out = {section: names | (set() if later else LATER[section]) for section, names in INCIDENTAL.items()}
+    kept = {section: {key: value for key, value in config[section].items() if key not in names} for section, names in left_out.items()}
+    if config["model"]["embedding"]:
+        kept["model"]["embedding"] = files_hash(Path(config["model"]["embedding"]))
+    return kept
+
+
+def _learning(config: dict[str, Any]) -> list[Any]:
+    return [BACKBONES[config["model"]["backbone"]["name"]], OBJECTIVES[config["model"]["objective"]["name"]]]
+
+
+def _motion(config: dict[str, Any], debiases: bool) -> list[Any]:
+    motion = config["model"]["motion"]
+    return motion_entries(MotionConfig.from_dict(motion), debiases) if motion else []
