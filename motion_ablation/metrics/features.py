@@ -275,13 +275,13 @@ class Preprocessing:
     def __call__(self, frames: Tensor) -> Tensor:
         """``(n, 3, h, w)`` in ``[0, 1]`` to the network's ``(n, 3, h', w')``."""
         height, width = frames.shape[-2:]
-        scale = self.short / min(height, width)
         least = self.crop or (1, 1)
-        size = (max(round(height * scale), least[0]), max(round(width * scale), least[1]))
+        # The long side is rounded down, as torchvision and transformers do.
+        size = tuple(max(self.short * side // min(height, width), edge) for side, edge in zip((height, width), least, strict=True))
         if size != (height, width):
             frames = F.interpolate(frames, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
         if self.crop is not None:
-            top, left = (size[0] - self.crop[0]) // 2, (size[1] - self.crop[1]) // 2
+            top, left = (round((side - edge) / 2) for side, edge in zip(size, self.crop, strict=True))
             frames = frames[..., top : top + self.crop[0], left : left + self.crop[1]]
         mean, std = (frames.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
         return (frames - mean) / std

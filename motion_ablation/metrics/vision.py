@@ -39,10 +39,15 @@ class VisionEncoder:
 
     def _load(self) -> tuple[Any, Preprocessing]:
         if self._loaded is None:
-            from transformers import AutoModel
+            from transformers import AutoModel, logging
 
             folder = network_folder(self.source, "vision transformer", FILES, DINO)
-            network: Any = AutoModel.from_pretrained(folder, local_files_only=True)
+            said = logging.get_verbosity()
+            logging.set_verbosity_error()  # it reports a pooling layer that DINO does not have, and that is not read here
+            try:
+                network: Any = AutoModel.from_pretrained(folder, local_files_only=True)
+            finally:
+                logging.set_verbosity(said)
             self._loaded = network.eval().requires_grad_(False), Preprocessing.read(folder, crop=False)
         return self._loaded
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 import torch
+from torchvision.transforms import v2
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
 from motion_ablation.errors import MissingWeights
-from motion_ablation.metrics import ClipEncoder, InceptionFeatures, TemporalConsistency, TextSimilarity, embed_videos
-from motion_ablation.metrics.features import load_encoder
+from motion_ablation.metrics import METRICS, ClipEncoder, InceptionFeatures, TemporalConsistency, TextSimilarity, embed_videos
+from motion_ablation.metrics.features import Preprocessing, load_encoder
 from motion_ablation.metrics.trackers import CoTracker3Tracker
 
 
@@ -116,3 +119,52 @@ def test_missing_hub_repository_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp
     with pytest.raises(MissingWeights, match="hf download nobody/nothing") as caught:
         ClipEncoder("nobody/nothing").texts(["a"])
     assert "\n" not in str(caught.value)
+
+
+def test_the_scale_of_torchmetrics(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchmetrics' own CLIPScore, with the same embeddings, on the frames of one video at a time."""
+    from torchmetrics.multimodal import CLIPScore
+
+    frames, prompts, encoder = videos(3, 4), ["a cat", "the dog", "red"], load_encoder(str(folder))
+    scores = TextSimilarity(str(folder), scale="torchmetrics").score(frames, prompts)
+    raw = TextSimilarity(str(folder)).score(frames, prompts)
+    assert torch.allclose(scores, 100 * raw.clamp(min=0), atol=1e-4) and (raw < 0).any() and (raw > 0).any()
+    module = sys.modules[CLIPScore.__module__]
+    for index, prompt in enumerate(prompts):
+        pairs = (100 * encoder.images(frames[index]) @ encoder.texts([prompt])[0]), 4
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_get_clip_model_and_processor", lambda *_: (torch.nn.Identity(), None))
+            patch.setattr(module, "_clip_score_update", lambda *_, pairs=pairs, **__: pairs)
+            official = CLIPScore()
+            official.update(list(frames[index]), [prompt] * 4)
+        assert scores[index].item() == pytest.approx(float(official.compute()), abs=1e-3)
+    with pytest.raises(ValueError, match="Choices: cosine, torchmetrics"):
+        TextSimilarity(str(folder), scale="percent")
+    metric = METRICS.build("text_similarity", encoder=str(folder), scale="torchmetrics")
+    assert metric.range == (0, 100) and TextSimilarity(str(folder)).range == (-1, 1)
+
+
+def test_pairs_equal_slow_loops(folder: Path) -> None:
+    frames, encoder = videos(2, 5), load_encoder(str(folder))
+    chosen = {"consecutive": [(t, t + 1) for t in range(4)], "all": list(combinations(range(5), 2)), "first": [(0, t) for t in range(1, 5)]}
+    for pairs, indices in chosen.items():
+        metric = TemporalConsistency(str(folder), pairs=pairs)
+        for index, score in enumerate(metric.score(frames)):
+            images = encoder.images(frames[index]).double()
+            assert score.item() == pytest.approx(sum(float(images[a] @ images[b]) for a, b in indices) / len(indices), abs=1e-5)
+        assert metric.protocol["pairs"] == pairs
+    with pytest.raises(ValueError, match="Choices: consecutive, all, first"):
+        TemporalConsistency(str(folder), pairs="last")
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (33, 17), (20, 50), (100, 64)])
+def test_preprocessing_is_torchvision_s(folder: Path, height: int, width: int) -> None:
+    frames = videos(1, 3, height, width)[0]
+    steps = v2.Compose([v2.Resize(16, v2.InterpolationMode.BICUBIC, antialias=True), v2.Lambda(lambda x: x.clamp(0, 1)), v2.CenterCrop(16)])
+    assert torch.allclose(Preprocessing.read(folder)(frames), (steps(frames) - 0.5) / 0.25, atol=1e-4)
+    encoder = ClipEncoder(folder)
+    assert "network's size" in encoder.resize
+    encoder.images(frames)
+    assert (
+        encoder.resize == "short side to 16 pixels, antialiased bicubic, centre crop to 16x16, mean [0.5, 0.5, 0.5], std [0.25, 0.25, 0.25]"
+    )
