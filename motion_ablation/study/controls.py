@@ -20,7 +20,7 @@ from torch import Tensor
 from motion_ablation import __version__
 from motion_ablation.metrics import METRICS, VideoMetric
 from motion_ablation.records import Clip, Sample
-from motion_ablation.study.kept import NotKept, build_metric, measured, reference_video, runs_of, video
+from motion_ablation.study.kept import DEVICE, NotKept, build_metric, measured, reference_video, runs_of, video
 from motion_ablation.study.plan import Run, Study
 from motion_ablation.study.scores import TRUTH, as_frame, noises_of, reference_means
 
@@ -105,7 +105,6 @@ class _Scorer:
         self.references = {name: references[name] for name in study.references if name in references}
         self.notes: dict[str, None] = {}
         self._kept = measured(study)
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._metrics: dict[tuple[str, str], VideoMetric] = {}
 
     def attempt(self, score: Callable[..., Iterator[Row]], key: tuple[str, int], run: Run, what: Any, metric: str) -> list[Row]:
@@ -165,9 +164,9 @@ class _Scorer:
         """The score of every video, or the set's only one, against a reference."""
         built = self._metrics.get((run.name, metric))
         if built is None:
-            built = self._metrics[run.name, metric] = build_metric(run, metric).to(self._device)
+            built = self._metrics[run.name, metric] = build_metric(run, metric)
         built.reset()
         clip = Clip(reference, 8.0, "", run.reference)
-        samples = [Sample(frames, clip, "", 0, "").to(self._device) for frames in videos]
+        samples = [Sample(frames, clip, "", 0, "").to(DEVICE) for frames in videos]
         scores = built.update_samples(samples)
         return scores if scores is not None else [float(built.compute())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from motion_ablation.study.plan import Run, Study, read_result
 from motion_ablation.study.scores import CELL, done_runs
 from motion_ablation.study.sheet import read_frames
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 MEASURED = ".measured"  # an experiment cannot be called so: it would be a hidden file
 CALLBACK = "MetricCallback"
 
@@ -76,4 +78,4 @@ def build_metric(run: Run, name: str) -> VideoMetric:
             raise NotKept(
                 f"{run.name} was scored with another version of {name} ({key}: {then.get(key)}, now {value}); run the study again"
             )
-    return metric
+    return metric.to(DEVICE)

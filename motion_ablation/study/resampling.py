@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from motion_ablation import __version__
-from motion_ablation.metrics import VideoMetric
+from motion_ablation.metrics import METRICS
 from motion_ablation.study.intervals import Group
-from motion_ablation.study.kept import NotKept, build_metric, measured, reference_video, runs_of, video
+from motion_ablation.study.kept import DEVICE, NotKept, build_metric, measured, reference_video, runs_of, video
 from motion_ablation.study.plan import Run, Study
 
 DRAWS = 400
@@ -42,17 +42,17 @@ def draws_of(videos: int) -> np.ndarray:
 
 
 class Resampler:
-    """Resampled scores of a study's runs, each computed once and kept in the study's folder.
-
-    Attributes:
-        notes: why something could not be resampled.
-    """
+    """Resampled scores of a study's runs, each computed once and kept in the study's folder."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.notes: dict[str, None] = {}
+        self._notes: dict[str, str] = {}
         self._runs: dict[str, dict[tuple[str, int], tuple[Run, dict[str, Any]]]] = {}
-        self._metrics: dict[tuple[str, str], VideoMetric] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """Why something could not be resampled, one for each metric."""
+        return list(self._notes.values())
 
     def group(self, cluster: Group, experiment: str, baseline: str, reference: str, noise: str, metric: str) -> Group:
         """The cluster with the variance that its difference has over draws of videos; unchanged where that cannot be computed.
@@ -62,7 +62,7 @@ class Resampler:
         try:
             mine, theirs = (self._scores(name, reference, noise, metric) for name in (experiment, baseline))
         except (NotKept, OSError, ValueError) as error:
-            self.notes[f"{metric}: its videos were not resampled, the spread over references stands alone: {error}."] = None
+            self._notes.setdefault(metric, f"{metric}: its videos were not resampled, the spread over references stands alone: {error}.")
             return cluster
         if mine is None or theirs is None or mine[0] != theirs[0] or len(mine[0]) < 2:
             return cluster
@@ -77,13 +77,13 @@ class Resampler:
         run, result = next(found for (name, _), found in self._runs[experiment].items() if name == reference)
         cells = {(cell["prompt"], cell["seed"]): cell for cell in result["cells"] if cell["noise"] == noise}
         keys = sorted(cells)
-        built = self._metrics.get((run.name, metric)) or self._metrics.setdefault((run.name, metric), build_metric(run, metric))
-        if len(keys) < 2 or not (hasattr(built, "features_of") and hasattr(built, "from_features")):
+        if len(keys) < 2 or not (hasattr(METRICS[metric], "features_of") and hasattr(METRICS[metric], "from_features")):
             return None
 
         def compute() -> dict[str, Tensor]:
-            videos = [video(run, cells[key]) for key in keys]
-            return {"scores": resampled_scores(built, videos, reference_video(run), draws_of(len(keys)))}
+            videos = [video(run, cells[key]).to(DEVICE) for key in keys]
+            scores = resampled_scores(build_metric(run, metric), videos, reference_video(run).to(DEVICE), draws_of(len(keys)))
+            return {"scores": scores}
 
         recipe = {"version": __version__, "run": run.recipe, "noise": noise, "metric": metric, "draws": DRAWS, "seed": SEED}
         return keys, measured(self.study).get("resampled", recipe, compute)["scores"]

@@ -64,7 +64,7 @@ def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None =
             for control in (True, False):
                 rows += _corrected([pair for pair in family if (pair[0]["experiment"] == FLOOR) == control])
     compared = pd.DataFrame(rows, columns=list(COMPARISON))
-    compared.attrs["notes"] = list(resampler.notes)
+    compared.attrs["notes"] = resampler.notes
     return compared
 
 
