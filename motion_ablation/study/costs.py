@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from motion_ablation.data.reference import ReferenceDataModule
 from motion_ablation.module import BackboneConfig, load_backbone
 from motion_ablation.motion import MotionConfig, MotionEmbeddings
@@ -12,12 +14,11 @@ from motion_ablation.study.table import grid
 def describe(study: Study) -> str:
     """The cards, one row per experiment, and the sum, as text.
 
-    Cost is counted in passes of one video through the denoiser: a training step is 3 (forward and backward), a sampling step 1, or 2 with
-    guidance. An embedding that runs share is counted once; inversions, one per reference, are left out.
+    Cost is counted as in :func:`passes`.
     """
     parts = [_card_lines(study)]
     rows: list[list[str]] = []
-    trained: set[str] = set()
+    costs = passes(study)
     totals = [0, 0, 0]
     for experiment in study.experiments:
         owner = study.same_as.get(experiment)
@@ -28,19 +29,47 @@ def describe(study: Study) -> str:
         if runs[0].error:
             rows.append([experiment, f"cannot run: {runs[0].error}", "", "", "", ""])
             continue
-        new = [run for run in runs if run.trains and run.embedding not in trained]
-        trained |= {run.embedding for run in new}
+        new = sum(costs[run.name].training > 0 for run in runs)
         videos = sum(_data(run).cell_count for run in runs)
-        passes = sum(map(_training_cost, new)) + sum(map(_generation_cost, runs))
+        total = sum(costs[run.name].total for run in runs)
         finished = sum(run.finished for run in runs)
         state = "" if not finished else f"{finished} of {len(runs)} finished"
-        training = f"{len(new)}" if new or not runs[0].trains else "shared"
-        rows.append([experiment, training, str(videos), f"{_parameters(runs[0]):,}", f"{passes:,}", state])
-        totals = [totals[0] + len(new), totals[1] + videos, totals[2] + passes]
+        training = f"{new}" if new or not runs[0].trains else "shared"
+        rows.append([experiment, training, str(videos), f"{_parameters(runs[0]):,}", f"{total:,}", state])
+        totals = [totals[0] + new, totals[1] + videos, totals[2] + total]
     header = ["experiment", "trainings", "videos", "trainable", "passes", "state"]
     parts.append(grid(header, [*rows, ["all", str(totals[0]), str(totals[1]), "", f"{totals[2]:,}", ""]]))
     parts.append("passes: of one video through the denoiser; a training step counts 3, a sampling step 1, or 2 with guidance.")
     return "\n\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What a run costs, in passes of one video through the denoiser."""
+
+    training: int
+    generation: int
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.training + self.generation
+
+
+def passes(study: Study) -> dict[str, Passes]:
+    """The cost of every run that can be configured, by its name.
+
+    A training step is 3 passes (forward and backward), a sampling step 1, or 2 with guidance. An embedding that runs share is counted
+    once, for the first of them. Inversions, one per reference, are left out, and so are the networks of the metrics.
+    """
+    costs: dict[str, Passes] = {}
+    trained: set[str] = set()
+    for run in study.runs:
+        if not run.error:
+            new = run.trains and run.embedding not in trained
+            costs[run.name] = Passes(_training_cost(run) if new else 0, _generation_cost(run))
+            trained.add(run.embedding)
+    return costs
 
 
 def _card_lines(study: Study) -> str:
