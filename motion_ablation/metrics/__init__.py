@@ -9,12 +9,12 @@ from motion_ablation.metrics.features import (
     ClipEncoder,
     ImageEncoder,
     ImageTextEncoder,
-    InceptionFeatures,
     embed_videos,
     load_encoder,
     load_features,
 )
 from motion_ablation.metrics.frechet import FrechetDistance, frechet_from_features
+from motion_ablation.metrics.inception import InceptionFeatures
 from motion_ablation.metrics.kernel_distance import KernelDistance, kernel_distance
 from motion_ablation.metrics.motion_fidelity import MotionFidelity, motion_fidelity, track_correlations
 from motion_ablation.metrics.motion_smoothness import MotionSmoothness, motion_smoothness

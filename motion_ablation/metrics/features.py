@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import urllib.request
 from collections import OrderedDict
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,12 +16,11 @@ from torch import Tensor
 
 from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics.base import DOWNLOADS
-from motion_ablation.metrics.memo import once_per_video as once_per_video
+from motion_ablation.metrics.inception import load_inception, weights_file
+from motion_ablation.metrics.memo import once_per_video
+from motion_ablation.metrics.preprocessing import BATCH, Preprocessing
 
-INCEPTION_FILE = "inception-2015-12-05.pt"
-INCEPTION_URL = f"https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/{INCEPTION_FILE}"
 CLIP_FILES = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
-BATCH = 64
 
 
 class ImageEncoder(Protocol):
@@ -113,55 +110,6 @@ class ClipEncoder:
         return F.normalize(network.text_projection(hidden.pooler_output).float(), dim=-1)
 
 
-class InceptionFeatures:
-    """clean-fid's InceptionV3 (2,048 features, unnormalised) behind clean-fid's resize; loaded at first use from a local file.
-
-    Frames are rounded to 8 bits first, as clean-fid sees them in image files.
-
-    Args:
-        path: the weights file ``inception-2015-12-05.pt`` or the folder that holds it.
-
-    Raises:
-        MissingWeights: at first use, where the file is not there.
-    """
-
-    resize = "clean-fid 'clean': to 299x299, PIL bicubic, antialiased, not quantised"
-    dimension = 2048
-
-    def __init__(self, path: str | Path = DOWNLOADS) -> None:
-        self.name = "InceptionV3 (clean-fid)"
-        path = Path(path).expanduser()
-        self.path = path if path.suffix == ".pt" else path / INCEPTION_FILE
-        self._loaded: tuple[Any, Callable[[Any], Any]] | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return load_features, (f"inception:{self.path}",)
-
-    def _load(self) -> tuple[Any, Callable[[Any], Any]]:
-        if self._loaded is None:
-            if self.path.name != INCEPTION_FILE or not self.path.is_file():
-                wanted = self.path.parent / INCEPTION_FILE
-                raise MissingWeights(f"clean-fid's Inception is not at {wanted}: curl --create-dirs -o {wanted} {INCEPTION_URL}")
-            from cleanfid.inception_torchscript import InceptionV3W
-            from cleanfid.resize import build_resizer
-
-            network = InceptionV3W(str(self.path.parent), download=False, resize_inside=False).eval().requires_grad_(False)
-            self._loaded = network, build_resizer("clean")
-        return self._loaded
-
-    @torch.no_grad()
-    def images(self, frames: Tensor) -> Tensor:
-        """``(n, 3, h, w)`` float in ``[0, 1]`` to ``(n, 2048)``, on the frames' device."""
-        network, resize = self._load()
-        network.to(frames.device)
-        pixels = (frames * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        parts = []
-        for start in range(0, len(pixels), BATCH):
-            resized = [torch.from_numpy(resize(image)).permute(2, 0, 1) for image in pixels[start : start + BATCH]]
-            parts.append(network(torch.stack(resized).to(frames.device)).float())
-        return torch.cat(parts)
-
-
 @cache
 def load_encoder(source: str) -> ClipEncoder:
     """The CLIP encoder of a source, one object per source, so that all metrics share one network."""
@@ -173,7 +121,7 @@ def load_features(name: str) -> ImageEncoder:
     """The image network called ``inception``, ``inception:PATH``, or by a source of :class:`ClipEncoder`; one object per name."""
     kind, _, path = name.partition(":")
     if kind == "inception":
-        return InceptionFeatures(path) if path else InceptionFeatures()
+        return load_inception(weights_file(path or DOWNLOADS))
     return load_encoder(name)
 
 
@@ -251,37 +199,3 @@ def _hub_folder(repository: str, files: tuple[str, ...]) -> Path | None:
         return Path(snapshot_download(repository, allow_patterns=["*.json", "*.txt", "model.safetensors", "pytorch_model.bin"]))
     except OSError:
         return None
-
-
-class Preprocessing:
-    """Image preprocessing as tensor operations: resize of the short side, centre crop where there is one, normalisation."""
-
-    def __init__(self, short: int, crop: tuple[int, int] | None, mean: list[float], std: list[float]) -> None:
-        self.short, self.crop, self.mean, self.std = short, crop, mean, std
-
-    @classmethod
-    def read(cls, folder: Path, crop: bool = True) -> Preprocessing:
-        """What a folder's ``preprocessor_config.json`` says; without ``crop``, frames keep their aspect ratio."""
-        config = json.loads((folder / "preprocessor_config.json").read_text())
-        size, window = config["size"], config.get("crop_size", config["size"])
-        short = size if isinstance(size, int) else size.get("shortest_edge") or min(size["height"], size["width"])
-        height, width = (window, window) if isinstance(window, int) else (window.get("height", short), window.get("width", short))
-        return cls(short, (height, width) if crop else None, config["image_mean"], config["image_std"])
-
-    def __str__(self) -> str:
-        crop = "no crop" if self.crop is None else f"centre crop to {self.crop[0]}x{self.crop[1]}"
-        return f"short side to {self.short} pixels, antialiased bicubic, {crop}, mean {self.mean}, std {self.std}"
-
-    def __call__(self, frames: Tensor) -> Tensor:
-        """``(n, 3, h, w)`` in ``[0, 1]`` to the network's ``(n, 3, h', w')``."""
-        height, width = frames.shape[-2:]
-        least = self.crop or (1, 1)
-        # The long side is rounded down, as torchvision and transformers do.
-        size = tuple(max(self.short * side // min(height, width), edge) for side, edge in zip((height, width), least, strict=True))
-        if size != (height, width):
-            frames = F.interpolate(frames, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-        if self.crop is not None:
-            top, left = (round((side - edge) / 2) for side, edge in zip(size, self.crop, strict=True))
-            frames = frames[..., top : top + self.crop[0], left : left + self.crop[1]]
-        mean, std = (frames.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (frames - mean) / std

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from motion_ablation.metrics.features import BATCH, ImageEncoder
+from motion_ablation.metrics.features import ImageEncoder
+from motion_ablation.metrics.preprocessing import BATCH
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".webm", ".mov", ".avi", ".mkv", ".gif")

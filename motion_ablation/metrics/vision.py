@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from motion_ablation.metrics.features import BATCH, Preprocessing, network_folder
+from motion_ablation.metrics.features import network_folder
+from motion_ablation.metrics.preprocessing import BATCH, Preprocessing
 
 DINO = "facebook/dino-vitb16"
 FILES = ("config.json", "preprocessor_config.json")

@@ -15,7 +15,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, C
 
 from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics import METRICS, ClipEncoder, InceptionFeatures, TemporalConsistency, TextSimilarity, embed_videos
-from motion_ablation.metrics.features import Preprocessing, load_encoder
+from motion_ablation.metrics.features import load_encoder, load_features
+from motion_ablation.metrics.preprocessing import Preprocessing
 from motion_ablation.metrics.trackers import CoTracker3Tracker
 
 
@@ -101,6 +102,9 @@ def test_the_image_network_runs_once_per_video(folder: Path, monkeypatch: pytest
 def test_a_copied_metric_shares_the_network(folder: Path) -> None:
     metric = TextSimilarity(str(folder))
     assert copy.deepcopy(metric)._encoder[0] is metric._encoder[0] and not list(metric.parameters()) and not metric.state_dict()
+    for name in ("inception", f"inception:{folder}"):
+        inception = load_features(name)
+        assert copy.deepcopy(inception) is inception is load_features(name)
 
 
 @pytest.mark.parametrize("use", [
