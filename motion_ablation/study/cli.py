@@ -17,6 +17,7 @@ EPILOG = """examples:
   motion-ablation run experiments/studies/*.yaml --references my_clip.mp4 --prompts "a cat on a sofa" --seeds 0 1 2
   motion-ablation run CARD --config experiments/backbones/zeroscope.yaml     every experiment on another backbone
   motion-ablation show experiments/studies/*.yaml                             what would run, and what it costs
+  motion-ablation status results/integration                                  which runs are done, failed or missing
   motion-ablation report results/integration                                 tables and sheets again, without running
   tensorboard --logdir results"""
 
@@ -67,6 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=_show)
     _add_study_options(show)
 
+    status = commands.add_parser("status", help="tell which runs are done, running, failed, stale or missing")
+    status.set_defaults(command=_status)
+    _add_study_options(status, "STUDY|CARD", "folders of studies, as they were planned; or ablation cards, as `run` would plan them now")
+
+    clean = commands.add_parser("clean", help="remove kept latents, noises, embeddings and videos that no study needs; no results")
+    clean.set_defaults(command=_clean)
+    clean.add_argument("studies", nargs="*", metavar="STUDY", help="folders of studies, besides those found beneath results/")
+    clean.add_argument("--cache", default="cache", help="the folder that model.cache names (%(default)s)")
+    clean.add_argument("--dry-run", action="store_true", help="show what would be removed, file by file, and remove nothing")
+
     report = commands.add_parser("report", help="write a study's table and sheets again, without running anything")
     report.set_defaults(command=_report)
     report.add_argument("study", help="the study's folder, such as results/integration")
@@ -94,8 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_study_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("cards", nargs="+", metavar="CARD", help="ablation cards, such as experiments/studies/integration.yaml")
+def _add_study_options(
+    parser: argparse.ArgumentParser, what: str = "CARD", meaning: str = "ablation cards, such as experiments/studies/integration.yaml"
+) -> None:
+    parser.add_argument("cards", nargs="+", metavar=what, help=meaning)
     parser.add_argument("--output", help="the study's folder (results/CARD, several cards joined by +)")
     parser.add_argument("--references", nargs="+", help="videos, manifests, builtin:NAME or builtin (builtin)")
     parser.add_argument("--config", nargs="+", action="extend", default=[], metavar="FILE", help="configuration beneath every experiment")
@@ -145,6 +158,31 @@ def _run(options: argparse.Namespace) -> int:
         complete = run_study(study, options.workers or default_workers())
     print(f"\n{write_report(study)}\n{_places(study.folder)}")
     return 0 if complete else 1
+
+
+def _status(options: argparse.Namespace) -> int:
+    from motion_ablation.study.plan import Study
+    from motion_ablation.study.status import describe_status
+
+    studies = [Study.load(path) for path in options.cards if Path(path).is_dir()]
+    options.cards = [path for path in options.cards if not Path(path).is_dir()]
+    text, complete = describe_status([*studies, *([_study(options)] if options.cards else [])])
+    print(text)
+    return 0 if complete else 1
+
+
+def _clean(options: argparse.Namespace) -> int:
+    from motion_ablation.study.clean import describe_waste, find_studies, find_waste, remove
+    from motion_ablation.study.plan import Study
+
+    for folder in options.studies:
+        Study.load(folder)  # a mistyped folder must not make its artefacts waste
+    studies = find_studies(["results", *options.studies])
+    waste = find_waste(Path(options.cache), studies)
+    if not options.dry_run:
+        remove(waste)
+    print(describe_waste(waste, studies, options.dry_run))
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:
