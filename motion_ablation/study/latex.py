@@ -1,0 +1,127 @@
+"""A study's tables for a paper: LaTeX with booktabs, which compiles alone and can be put into a document with ``\\input``."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pandas as pd
+
+from motion_ablation.study.cards import FLOOR, Card
+from motion_ablation.study.controls import ITSELF, SHUFFLED
+from motion_ablation.study.forest import tone
+from motion_ablation.study.plan import Study
+from motion_ablation.study.presentation import RAW, Shown
+from motion_ablation.study.scores import higher_is_better, noises_of, truths_of
+from motion_ablation.study.table import Estimate, frame_estimate, heading, number
+
+HEAD = r"""% Tables of a study by motion-ablation: \usepackage{booktabs} and \input{table}. This file also compiles by itself.
+\expandafter\ifx\csname @twoclasseserror\endcsname\documentclass
+  \let\studyend\relax
+\else
+  \documentclass{article}
+  \usepackage[margin=2cm]{geometry}
+  \usepackage{booktabs}
+  \begin{document}
+  \def\studyend{\end{document}}
+\fi
+"""
+FOOT = "\\studyend\n"
+SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "±": r"$\pm$", "×": r"$\times$", "–": "--", "—": "---", "“": "``", "”": "''", "‘": "`", "’": "'", "·": r"$\cdot$",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "→": r"$\rightarrow$", "…": r"\ldots{}", "−": r"$-$",
+}  # fmt: skip
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX prints as it is, without any package; what its fonts lack becomes its nearest ASCII, or ``?``."""
+    return "".join(SPECIAL.get(character) or _plain(character) for character in " ".join(text.split()))
+
+
+def _plain(character: str) -> str:
+    if character.isascii() or ("À" <= character <= "ÿ" and character.isalpha()):
+        return character
+    near = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return "".join(SPECIAL.get(part, part) for part in near) or "?"
+
+
+def latex(study: Study, shows: Shown, compared: pd.DataFrame) -> str:
+    """One table per card and initial noise.
+
+    Args:
+        shows: of :func:`motion_ablation.study.presentation.shown`. compared: of :func:`motion_ablation.study.statistics.comparisons`.
+    """
+    tables = []
+    for noise in noises_of(compared["noise"]):
+        own = shows.frame[shows.frame["noise"] == noise]
+        for card in study.cards:
+            columns = [*shows.columns(card.metrics, noise), *truths_of(own)]
+            tables.append(card_table(card, noise, columns, own, compared[(compared["card"] == card.name) & (compared["noise"] == noise)]))
+    return HEAD + "\n" + "\n".join(tables or ["No run has finished.\n"]) + "\n" + FOOT
+
+
+def card_table(card: Card, noise: str, metrics: list[str], frame: pd.DataFrame, compared: pd.DataFrame) -> str:
+    """Means with standard errors, one row per experiment of the card: the baseline, the replacements, and the controls.
+
+    The best value of a column is bold only where its difference from the baseline is shown to be for the better.
+    """
+    controls = [name for name in (FLOOR, ITSELF, SHUFFLED) if (frame["experiment"] == name).any()]
+    experiments = list(dict.fromkeys([card.baseline, *card.replacements, *controls]))
+    found = {
+        (experiment, metric): frame_estimate(frame[(frame["experiment"] == experiment) & (frame["metric"] == metric)])
+        for experiment in experiments
+        for metric in metrics
+    }
+    bold = {(best_replacement(card, metric, found, compared), metric) for metric in metrics}
+    rows = []
+    for experiment in experiments:
+        cells = [cell(found[experiment, metric], (experiment, metric) in bold) for metric in metrics]
+        name = escape(experiment) + (" (baseline)" if experiment == card.baseline else "")
+        rows.append(" & ".join([name, *cells]) + r" \\")
+    rows.insert(1, r"\midrule")
+    if controls:
+        rows.insert(-len(controls), r"\midrule")
+    label = "".join(character if character.isalnum() and character.isascii() else "-" for character in f"{card.path.stem}-{noise}")
+    caption = (
+        f"{card.name}: {noise} initial noise. Mean over references ± standard error. Bold: the best of a column, where its difference from "
+        "the baseline is shown to be for the better (95 %, Holm-corrected within the table)."
+    )
+    header = " & ".join(["experiment", *(title(metric) for metric in metrics)]) + r" \\"
+    return "\n".join(
+        [
+            r"\begin{table*}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}", rf"\caption{{{escape(caption)}}}",
+            rf"\label{{tab:{label}}}", rf"\begin{{tabular}}{{@{{}}l{'r' * len(metrics)}@{{}}}}", r"\toprule", header, r"\midrule", *rows,
+            r"\bottomrule", r"\end{tabular}", r"\end{table*}", "",
+        ]
+    )  # fmt: skip
+
+
+def title(metric: str) -> str:
+    """A column's title, on two lines if it is long, with the arrow of what is better."""
+    words = heading(metric).split()
+    if len(words) < 3:
+        return escape(" ".join(words))
+    lines = escape(words[0]), escape(" ".join(words[1:]))
+    return r"\begin{tabular}[b]{@{}r@{}}" + r" \\ ".join(lines) + r"\end{tabular}"
+
+
+def cell(value: Estimate | None, bold: bool) -> str:
+    """A mean with its error in small print."""
+    if value is None:
+        return "--"
+    mean = f"${number(value.mean)}$"
+    error = "" if value.error is None else rf"{{\scriptsize$\,\pm\,{number(value.error)}$}}"
+    return (rf"$\mathbf{{{number(value.mean)}}}$" if bold else mean) + error
+
+
+def best_replacement(card: Card, metric: str, found: dict[tuple[str, str], Estimate | None], compared: pd.DataFrame) -> str | None:
+    """The experiment, of the baseline and the replacements, with the best mean, if it is shown to be better than the baseline."""
+    higher = higher_is_better(metric.removesuffix(RAW))
+    values = {name: value.mean for name in [card.baseline, *card.replacements] if (value := found[name, metric]) is not None}
+    if higher is None or not values:
+        return None
+    best = (max if higher else min)(values, key=values.__getitem__)
+    rows = compared[(compared["experiment"] == best) & (compared["metric"] == metric)]
+    return best if any(tone(str(verdict)) == "better" for verdict in rows["verdict"]) else None
