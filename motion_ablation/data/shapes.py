@@ -211,6 +211,11 @@ def render(scene: Scene, frames: int = 16, size: int = 64, times: Array | None =
         ``(f, 3, size, size)`` float32 in ``[0, 1]``, and the true motion.
     """
     truth = trajectory(scene, frames) if times is None else truth_at(scene, np.asarray(times, np.float32))
+    return draw(scene, truth, size), truth
+
+
+def draw(scene: Scene, truth: Truth, size: int = 64) -> Array:
+    """Draws the scene's appearance in any motion: ``(f, 3, size, size)`` float32 in ``[0, 1]``."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     x, y = axis[None, None, :], axis[None, :, None]
     zoom = truth.zoom[:, None, None]
@@ -224,7 +229,7 @@ def render(scene: Scene, frames: int = 16, size: int = 64, times: Array | None =
     distance = signed_distance(scene.shape, (dx * cos + dy * sin) / radius, (dy * cos - dx * sin) / radius) * radius
     alpha = np.clip(0.5 - distance * size / 2, 0, 1)[:, None]
     color = np.asarray(COLORS[scene.color], np.float32)[None, :, None, None]
-    return np.clip(background * (1 - alpha) + color * alpha, 0, 1).astype(np.float32), truth
+    return np.clip(background * (1 - alpha) + color * alpha, 0, 1).astype(np.float32)
 
 
 def signed_distance(shape: str, x: Array, y: Array) -> Array:

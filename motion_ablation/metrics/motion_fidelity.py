@@ -1,21 +1,25 @@
-"""Motion fidelity: whether the points of a video move as the reference's points do."""
+"""Motion fidelity: whether a video moves as its reference does, in three named protocols."""
 
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
 
 import torch
 from torch import Tensor
 
 from motion_ablation.metrics.base import METRICS, PerSampleMetric, check_frames
-from motion_ablation.metrics.features import once_per_video
-from motion_ablation.metrics.trackers import Tracker, Tracks, load_tracker
+from motion_ablation.metrics.calibrated_motion import STATIC, Restarted, agreement, motions
+from motion_ablation.metrics.trackers import Tracker, Tracks, load_tracker, track_videos
 
-STATIC = 2e-3
+STILL = 2e-3
+PROTOCOLS = {
+    "calibrated": "displacements over several lags agree in direction, speed and place; camera by homography, apart from objects",
+    "two_way": "best track correlation, both ways, halved (DMT's formula); steps that are not seen left out",
+    "dmt": "best track correlation, one way, same index less one (DMT's released script); a still step counts 0",
+}
 
 
-def motion_fidelity(generated: Tracks, source: Tracks, static: float = STATIC) -> Tensor:
+def motion_fidelity(generated: Tracks, source: Tracks, static: float = STILL) -> Tensor:
     """The two-way motion fidelity of Yatim et al. 2023 (DMT), halved to ``[-1, 1]``.
 
     The correlation of two tracks is the mean, over the steps between frames, of the cosine of their displacements. The score is half the
@@ -40,7 +44,7 @@ def motion_fidelity(generated: Tracks, source: Tracks, static: float = STATIC) -
     return 0.5 * (_mean_of_best(correlation, compared) + _mean_of_best(correlation.mT, compared.mT))
 
 
-def track_correlations(generated: Tracks, source: Tracks, static: float = STATIC) -> tuple[Tensor, Tensor]:
+def track_correlations(generated: Tracks, source: Tracks, static: float = STILL) -> tuple[Tensor, Tensor]:
     """Correlation of every generated with every source track, ``(b, n, m)`` in ``[-1, 1]``, and which pairs have a common step."""
     frames = min(generated.points.shape[1], source.points.shape[1])
     if frames < 2:
@@ -70,36 +74,77 @@ def _mean_of_best(correlation: Tensor, compared: Tensor) -> Tensor:
     return torch.where(kept, best, 0.0).sum(-1) / kept.sum(-1).clamp(min=1)
 
 
+def dmt_motion_fidelity(generated: Tracks, source: Tracks) -> Tensor:
+    """The number of DMT's released script: for comparison with published tables only.
+
+    Mean over generated tracks of the best correlation with a source track, where one is taken off the correlation with the track of the
+    same index and visibility plays no part. A displacement of exactly zero has no direction: the script's result is then NaN; here its
+    cosine counts 0. Of videos of different lengths the common number of first frames is compared.
+
+    Returns:
+        ``(b,)`` in ``[-1, 1]`` (with a single track -2 to 0).
+
+    Raises:
+        ValueError: for fewer than two common frames.
+    """
+    frames = min(generated.points.shape[1], source.points.shape[1])
+    if frames < 2:
+        raise ValueError(f"motion fidelity needs at least 2 frames, not {frames}")
+    steps, others = (
+        torch.nn.functional.normalize(t.points[:, :frames].double().diff(dim=1), dim=-1, eps=1e-12) for t in (generated, source)
+    )
+    correlation = torch.einsum("btnd,btmd->bnm", steps, others) / (frames - 1)
+    return (correlation - torch.eye(*correlation.shape[1:]).to(correlation)).amax(2).mean(1)
+
+
 @METRICS.register("motion_fidelity")
 class MotionFidelity(PerSampleMetric):
-    """Two-way correlation of the tracks of a video with its reference's, in [-1, 1]; higher is better, chance is about 0.5.
+    """Agreement of a video's motion with its reference's, in [-1, 1]; higher is better, no motion about 0, the opposite motion below 0.
 
-    Videos in which no track can be compared score 0; ``lost`` counts them, and a warning tells.
+    Videos in which no track can be compared score 0; ``lost`` counts them, and a warning tells. By the protocols of the literature, chance
+    is about 0.5 instead, and radial motions are not told apart: see the documentation of the metrics.
 
     Args:
-        tracker: ``opencv``, ``cotracker3``, ``cotracker3:PATH`` or a ``Tracker``.
-        static: steps shorter than this, in units of half the frame, count as standing still.
+        protocol: ``calibrated``, ``two_way`` or ``dmt``; see :data:`PROTOCOLS`.
+        tracker: ``opencv``, ``raft``, ``cotracker3``, each also ``NAME:PATH`` (of the weights file), or a ``Tracker``.
+        static: displacements shorter than this, in units of half the frame, count as standing still (calibrated 0.02, two_way 0.002).
     """
 
     name = "motion_fidelity"
     reads = ("frames", "reference")
     higher_is_better = True
     range = (-1.0, 1.0)
-    unit = "correlation"
+    unit = "agreement"
+    rescales = True
     lost: Tensor
+    still: Tensor
+    gone: Tensor
+    seen: Tensor
 
-    def __init__(self, tracker: str | Tracker = "opencv", static: float = STATIC) -> None:
+    def __init__(self, protocol: str = "calibrated", tracker: str | Tracker = "opencv", static: float | None = None) -> None:
         super().__init__()
-        if not static > 0:
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"unknown protocol '{protocol}'. Choices: {', '.join(PROTOCOLS)}")
+        self.static = static if static is not None else STATIC if protocol == "calibrated" else STILL
+        if not self.static > 0:
             raise ValueError(f"static must be above 0, not {static}")
-        self.add_state("lost", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-        self._tracker = (load_tracker(tracker) if isinstance(tracker, str) else tracker,)
-        self._memo: OrderedDict[object, Tracks] = OrderedDict()
-        self.static = static
+        for state in ("lost", "still", "gone", "seen"):
+            self.add_state(state, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        plain = load_tracker(tracker) if isinstance(tracker, str) else tracker
+        self._tracker: tuple[Tracker] = (Restarted(plain) if protocol == "calibrated" else plain,)
+        self._formula = protocol
 
     @property
     def protocol(self) -> dict[str, object]:
-        return {"tracker": self._tracker[0].name, "formula": "two-way best track correlation, halved", "static": self.static}
+        """Tracker, formula and noise threshold; once videos are scored also the mean shares of tracks lost and, if calibrated, static."""
+        stated: dict[str, object] = {"protocol": self._formula, "tracker": self._tracker[0].name, "formula": PROTOCOLS[self._formula]}
+        stated["static"] = self.static
+        if self.seen:
+            stated["lost_videos"] = int(self.lost)
+            stated["lost_tracks"] = round(float(self.gone / self.seen), 3)
+            if self._formula == "calibrated":
+                stated["static_tracks"] = round(float(self.still / self.seen), 3)
+        return stated
 
     def score(self, frames: Tensor, reference: Tensor) -> Tensor:
         """``(b, f, 3, h, w)`` and ``(b, f', 3, h', w')``, two frames or more, to ``(b,)``."""
@@ -107,27 +152,34 @@ class MotionFidelity(PerSampleMetric):
 
     def update(self, frames: Tensor, reference: Tensor) -> None:
         """Adds a batch of videos and their references."""
-        scores, lost = self._compare(frames, reference)
-        self.lost = self.lost + lost.sum().to(self.lost.device)
+        scores, lost, still, gone = self._compare(frames, reference)
+        for state, value in (("lost", lost), ("still", still), ("gone", gone), ("seen", torch.ones_like(lost))):
+            setattr(self, state, getattr(self, state) + value.double().sum().to(self.lost.device))
         self.add(scores)
 
-    def _compare(self, frames: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    def _compare(self, frames: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Per video: score, whether nothing could be compared, share of static tracks, share of tracks lost before their end."""
         frames, reference = check_frames(frames), check_frames(reference, "reference")
         if len(frames) != len(reference):
             raise ValueError(f"one reference per video is needed, not {len(reference)} for {len(frames)}")
-        if min(frames.shape[1], reference.shape[1]) < 2:
+        length = min(frames.shape[1], reference.shape[1])
+        if length < 2:
             raise ValueError(f"motion fidelity needs at least 2 frames, not {frames.shape[1]} and {reference.shape[1]}")
-        generated, source = self.track(frames), self.track(reference)
-        lost = ~track_correlations(generated, source, self.static)[1].flatten(1).any(1)
+        (tracker,) = self._tracker
+        generated, source = track_videos(tracker, frames), track_videos(tracker, reference)
+        still = torch.zeros(len(frames))
+        if self._formula == "calibrated":
+            mine, theirs = motions(generated, length, self.static), motions(source, length, self.static)
+            found = [agreement(a, b, self.static) for a, b in zip(mine, theirs, strict=True)]
+            scores, lost = torch.tensor([each.score for each in found]), torch.tensor([not each.compared for each in found])
+            still = torch.tensor([motion.static for motion in mine])
+        elif self._formula == "two_way":
+            scores = motion_fidelity(generated, source, self.static)
+            lost = ~track_correlations(generated, source, self.static)[1].flatten(1).any(1)
+        else:
+            scores = dmt_motion_fidelity(generated, source)
+            lost = torch.zeros(len(frames), dtype=torch.bool)
         if lost.any():
             warnings.warn(f"motion fidelity: no track to compare in {int(lost.sum())} of {len(lost)} videos; they score 0", stacklevel=3)
-        return motion_fidelity(generated, source, self.static), lost
-
-    def track(self, frames: Tensor) -> Tracks:
-        """Tracks of ``(b, f, 3, h, w)`` float32 in ``[0, 1]``; the latest videos' are remembered by content, as references recur."""
-        tracks = once_per_video(self._memo, frames, self._track)
-        return Tracks(*(torch.stack([getattr(video, name).to(frames.device) for video in tracks]) for name in ("points", "visible")))
-
-    def _track(self, videos: Tensor) -> list[Tracks]:
-        tracks = self._tracker[0](videos)
-        return [Tracks(points, visible) for points, visible in zip(tracks.points, tracks.visible, strict=True)]
+        gone = tracker.lost(generated) if isinstance(tracker, Restarted) else generated.lost
+        return scores.to(frames.device), lost, still, gone

@@ -56,12 +56,14 @@ class PretrainTextToVideo(L.LightningModule):
         channels: width per level. head_dim: width of an attention head. text_width: width of the text encoder.
         ema: decay of the weights' moving average; the average is what is saved.
         start: folder of earlier weights of the same shape to go on from, such as the shipped ones.
+        noise_power: timesteps are drawn as ``1000 u**(1 / noise_power)``, u uniform; above 1 the noisy steps, where
+            the layout of the whole clip is decided, are seen more often.
     """
 
     def __init__(
         self, output: str, channels: tuple[int, ...] = (48, 96, 96), latent_channels: int = 8, latent_size: int = 8, head_dim: int = 16,
         text_width: int = 64, text_layers: int = 2, lr: float = 1e-3, ema: float = 0.995, weight_decay: float = 1e-2,
-        start: str | None = None,
+        start: str | None = None, noise_power: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.save_hyperparameters()
@@ -89,7 +91,8 @@ class PretrainTextToVideo(L.LightningModule):
         noise = torch.randn(clean.shape, generator=generator).to(clean)
         # Stratified timesteps: every batch covers the whole range.
         size = len(clean)
-        steps = ((torch.arange(size, device=self.device) + torch.rand(size, device=self.device)) / size * 1000).long().clamp(max=999)
+        uniform = (torch.arange(size, device=self.device) + torch.rand(size, device=self.device)) / size
+        steps = (uniform ** (1 / self.hparams["noise_power"]) * 1000).long().clamp(max=999)
         noisy = self.scheduler.add_noise(clean, noise, steps)
         target = self.scheduler.get_velocity(clean, noise, steps)
         predicted = self.model["unet"](noisy, steps, self.embed(self.model, batch["caption"])).sample

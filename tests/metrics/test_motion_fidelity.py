@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from motion_ablation.data.shapes import Scene, render
 from motion_ablation.metrics import MotionFidelity, OpenCVTracker, Tracks, motion_fidelity
-from motion_ablation.metrics.motion_fidelity import STATIC
+from motion_ablation.metrics.motion_fidelity import PROTOCOLS, STILL, dmt_motion_fidelity
 
 
 def random_tracks(seed: int, frames: int, points: int, batch: int = 2) -> Tracks:
@@ -31,7 +31,7 @@ def slow(generated: Tracks, source: Tracks, index: int) -> float:
                 continue
             u = (generated.points[index, t + 1, n] - generated.points[index, t, n]).double()
             v = (source.points[index, t + 1, m] - source.points[index, t, m]).double()
-            moves = [float(x.norm()) >= STATIC for x in (u, v)]
+            moves = [float(x.norm()) >= STILL for x in (u, v)]
             cosines.append(float(u @ v / u.norm() / v.norm()) if all(moves) else float(not any(moves)))
         return sum(cosines) / len(cosines) if cosines else None
 
@@ -63,11 +63,50 @@ def test_static_lost_and_short() -> None:
         motion_fidelity(move, Tracks(move.points[:, :1], move.visible[:, :1]))
 
 
-def test_flat_video_is_lost_with_a_warning() -> None:
-    metric, flat = MotionFidelity(OpenCVTracker(grid=3, corners=4)), torch.full((1, 3, 3, 32, 32), 0.5)
+@pytest.mark.parametrize("protocol", ["calibrated", "two_way"])
+def test_flat_video_is_lost_with_a_warning(protocol: str) -> None:
+    metric, flat = MotionFidelity(protocol, OpenCVTracker(grid=3, corners=4)), torch.full((1, 3, 3, 32, 32), 0.5)
     with pytest.warns(UserWarning, match="no track to compare in 1 of 1"):
         metric.update(flat, flat)
-    assert metric.compute() == 0 and metric.lost == 1
+    assert metric.compute() == 0 and metric.lost == 1 and metric.protocol["lost_tracks"] == 1
+
+
+def test_unknown_protocol_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown protocol 'dtm'. Choices: calibrated, two_way, dmt"):
+        MotionFidelity("dtm")
+
+
+def slow_dmt(generated: Tracks, source: Tracks) -> float:
+    """The script's arithmetic, by loops: unit steps, mean cosine, the same index less one, best of each row, mean."""
+    g, s = generated.points[0].double().numpy(), source.points[0].double().numpy()
+    best = []
+    for n in range(g.shape[1]):
+        row = []
+        for m in range(s.shape[1]):
+            cosines = []
+            for t in range(len(g) - 1):
+                u, v = g[t + 1, n] - g[t, n], s[t + 1, m] - s[t, m]
+                cosines.append(u @ v / (np.linalg.norm(u) * np.linalg.norm(v)))
+            row.append(np.mean(cosines) - (n == m))
+        best.append(max(row))
+    return float(np.mean(best))
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 5), st.integers(2, 5), st.integers(2, 5))
+def test_dmt_equals_the_script_on_given_tracks(seed: int, f: int, n: int, m: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    seen = torch.ones(1, f, 1, dtype=torch.bool)
+    generated, source = (Tracks(torch.randn(1, f, k, 2, generator=rng), seen.expand(1, f, k)) for k in (n, m))
+    assert dmt_motion_fidelity(generated, source).item() == pytest.approx(slow_dmt(generated, source), abs=1e-5)
+
+
+def test_dmt_does_not_turn_nan_on_a_still_step() -> None:
+    moving = random_tracks(3, 4, 3, batch=1)
+    still = Tracks(torch.zeros(1, 4, 3, 2), moving.visible)
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(slow_dmt(still, moving))
+    assert dmt_motion_fidelity(still, moving).item() == pytest.approx(0, abs=1e-9)
 
 
 SCENE = Scene("square", "red", "green", "moving right", start=(0.0, 0.1), radius=0.32)
@@ -96,7 +135,7 @@ def test_points_are_normalised_and_as_many_in_every_video() -> None:
 
 
 def test_same_motion_beats_other_motion_whatever_the_appearance() -> None:
-    metric, other = MotionFidelity(), replace(SCENE, shape="star", color="cyan", background="purple")
+    metric, other = MotionFidelity("two_way"), replace(SCENE, shape="star", color="cyan", background="purple")
     reference = video(SCENE)
     same, still, opposite = (
         metric.score(video(replace(other, motion=m)), reference).item() for m in ("moving right", "standing still", "moving left")
@@ -104,3 +143,13 @@ def test_same_motion_beats_other_motion_whatever_the_appearance() -> None:
     assert metric.score(reference, reference).item() == pytest.approx(1, abs=1e-5)
     assert same > 0.97 and same > still + 0.03 and same > opposite + 0.03
     assert metric.score(video(SCENE, 12), reference).item() > 0.8
+
+
+def test_every_protocol_scores_real_videos_within_its_range() -> None:
+    videos = torch.cat([video(SCENE, 8), video(replace(SCENE, motion="moving up"), 8)])
+    for protocol in PROTOCOLS:
+        metric = MotionFidelity(protocol)
+        assert (metric.score(videos, videos.flip(0)).abs() <= 1).all()
+        assert metric.protocol["protocol"] == protocol and "lost_tracks" not in metric.protocol
+        metric.update(videos, videos)
+        assert 0 <= metric.protocol["lost_tracks"] <= 1 and ("static_tracks" in metric.protocol) == (protocol == "calibrated")

@@ -1,0 +1,209 @@
+"""Calibrated motion fidelity: agreement of two videos' motion in direction, speed and place, camera and objects apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from motion_ablation.metrics.camera import LEAST, camera_motion, moved
+from motion_ablation.metrics.trackers import Tracker, Tracks
+
+Array = NDArray[np.float64]
+
+STATIC = 0.02
+"""Displacements below this, in half frames, are the tracker's noise: 0.6 pixels of a frame of 64."""
+REACH = 0.5
+"""How far apart, in half frames, motions may be and still count as at one place: the width of a Gaussian."""
+FEWEST = 3
+"""Fewer moving tracks than this at one moment are taken for tracking errors."""
+STARTS = 4
+"""Points are chosen anew this many times per video, since objects that flicker or enter late hold none of the first frame's."""
+_SIDE = np.linspace(-0.9, 0.9, 6)
+GRID: Array = np.stack(np.meshgrid(_SIDE, _SIDE), -1).reshape(-1, 2)
+"""Places at which camera motions are compared."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The motion between two frames of a video.
+
+    Attributes:
+        known: whether there are enough tracks to tell. camera: ``(g, 2)``, displacement of :data:`GRID` by the camera.
+        places, steps: ``(n, 2)``, where the tracks that move by themselves are, and their displacements beyond the camera's.
+    """
+
+    known: bool
+    camera: Array
+    places: Array
+    steps: Array
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A video's motion: its moments, and the share of its tracks that never moves, object or camera."""
+
+    moments: list[Moment]
+    static: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well two motions agree.
+
+    Attributes:
+        score: in ``[-1, 1]``. compared: whether there was a moment that both videos had tracks for; else the score is 0.
+    """
+
+    score: float
+    compared: bool
+
+
+def calibrated_motion_fidelity(generated: Tracks, source: Tracks, static: float = STATIC, reach: float = REACH) -> list[Agreement]:
+    """Agreement of the motion of each generated video with its source's.
+
+    Displacements ``d`` and ``d'`` over 1, 2, 4, 8, ... frames, up to half the video, agree by ``2 d·d' / (|d|² + |d'|²)``: 1 where they
+    are equal, 0 where they are at right angles or only one moves, -1 where they are opposite. Numerator and denominator are summed before
+    dividing, so that large motions count more than small ones and noise hardly at all. In both videos the camera (a homography that most
+    tracks follow, :func:`~motion_ablation.metrics.camera.camera_motion`) is taken off the tracks first. Cameras are compared on a fixed
+    grid; objects by the nearest moving track of the other video, both ways: agreement is discounted by a Gaussian of their distance,
+    disagreement is not, and a motion without any counterpart is compared with rest. Camera and objects are each averaged over their
+    tracks before they are summed, so that a large quiet background cannot outweigh a small moving object. ``static²`` is added to
+    numerator and denominator: two still videos agree by 1.
+
+    Videos of different lengths stand for the same stretch of time: the longer is read at the shorter's relative times.
+
+    Args:
+        generated, source: tracks with the same ``b``; ``n`` and ``f`` may differ; tracks may begin at any frame (invisible before).
+        static: noise of a displacement. reach: width of the Gaussian. Both in half frames.
+
+    Raises:
+        ValueError: for fewer than two common frames.
+    """
+    frames = min(generated.points.shape[1], source.points.shape[1])
+    if frames < 2:
+        raise ValueError(f"motion fidelity needs at least 2 frames, not {frames}")
+    pairs = zip(motions(generated, frames, static), motions(source, frames, static), strict=True)
+    return [agreement(mine, theirs, static, reach) for mine, theirs in pairs]
+
+
+def motions(tracks: Tracks, frames: int, static: float = STATIC) -> list[Motion]:
+    """The motion of each video, read at ``frames`` evenly spaced times."""
+    picked = torch.linspace(0, tracks.points.shape[1] - 1, frames).round().long()
+    points = tracks.points[:, picked].double().cpu().numpy()
+    visible = tracks.visible[:, picked].cpu().numpy()
+    return [_motion(p, v, static) for p, v in zip(points, visible, strict=True)]
+
+
+def spans(frames: int) -> Iterator[tuple[int, int]]:
+    """First and last frame of every displacement: lags 1, 2, 4, ... up to half the video, short ones first."""
+    lag = 1
+    while lag == 1 or lag <= frames // 2:
+        yield from ((first, first + lag) for first in range(frames - lag))
+        lag *= 2
+
+
+def _motion(points: Array, visible: NDArray[np.bool_], static: float) -> Motion:
+    moments = []
+    cameras: dict[tuple[int, int], Array] = {}
+    moves = np.zeros(points.shape[1], bool)
+    for first, last in spans(len(points)):
+        seen = visible[first : last + 1].all(0)
+        start, end = points[first, seen], points[last, seen]
+        middle = (first + last) // 2
+        direct = len(start) >= LEAST or last - first == 1
+        camera = camera_motion(start, end) if direct else cameras[middle, last] @ cameras[first, middle]
+        cameras[first, last] = camera
+        steps = end - moved(camera, start)
+        moving = np.linalg.norm(steps, axis=1) >= static
+        moves[np.flatnonzero(seen)[np.linalg.norm(end - start, axis=1) >= static]] = True
+        if moving.sum() < FEWEST:
+            moving[:] = False
+        moments.append(Moment(len(start) >= LEAST, moved(camera, GRID) - GRID, start[moving], steps[moving]))
+    ever = visible.sum(0) > 1
+    return Motion(moments, float(1 - moves[ever].mean()) if ever.any() else 1.0)
+
+
+def agreement(mine: Motion, theirs: Motion, static: float = STATIC, reach: float = REACH) -> Agreement:
+    """The formula of :func:`calibrated_motion_fidelity` for one pair of motions over the same number of frames."""
+    agree, energy, compared = 0.0, 0.0, 0
+    for a, b in zip(mine.moments, theirs.moments, strict=True):
+        if not (a.known and b.known):
+            continue
+        compared += 1
+        for shared, total in (_cameras(a, b, static), _objects(a, b, reach)):
+            agree += shared
+            energy += total
+    noise = compared * static**2
+    return Agreement((agree + noise) / (energy + noise) if compared else 0.0, compared > 0)
+
+
+def _cameras(a: Moment, b: Moment, static: float) -> tuple[float, float]:
+    return 2 * float((a.camera * b.camera).sum(1).mean()), float(((a.camera**2).sum(1) + (b.camera**2).sum(1)).mean())
+
+
+def _objects(a: Moment, b: Moment, reach: float) -> tuple[float, float]:
+    """Means over the moving tracks of each side of ``2 d·d'`` and ``|d|² + |d'|²``, averaged over the two sides."""
+    sides = [_one_way(x, y, reach) for x, y in ((a, b), (b, a)) if len(x.steps)]
+    return (sum(s for s, _ in sides) / len(sides), sum(e for _, e in sides) / len(sides)) if sides else (0.0, 0.0)
+
+
+def _one_way(a: Moment, b: Moment, reach: float) -> tuple[float, float]:
+    own = float((a.steps**2).sum(1).mean())
+    if not len(b.steps):
+        return 0.0, own
+    apart = np.linalg.norm(a.places[:, None] - b.places[None], axis=-1)
+    nearest = apart.argmin(1)
+    near = np.exp(-0.5 * (apart.min(1) / reach) ** 2)
+    other = b.steps[nearest]
+    shared = 2 * (a.steps * other).sum(1)
+    return float(np.where(shared > 0, near * shared, shared).mean()), own + float((other**2).sum(1).mean())
+
+
+class Restarted:
+    """A tracker that begins anew at evenly spaced frames and follows each set of points for half the video.
+
+    Objects that flicker, or that enter late, hold none of the first frame's points.
+
+    Args:
+        tracker: what follows the points. starts: how many times per video.
+    """
+
+    def __init__(self, tracker: Tracker, starts: int = STARTS) -> None:
+        self.tracker, self.starts = tracker, starts
+        self.name = f"{tracker.name}, {starts} starts"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Restarted) and (self.tracker, self.starts) == (other.tracker, other.starts)
+
+    def __hash__(self) -> int:
+        return hash((id(self.tracker), self.starts))
+
+    def stretches(self, frames: int) -> list[tuple[int, int]]:
+        """First and last frame of each set of points."""
+        first = sorted({round(index * frames / self.starts) for index in range(self.starts)} - {frames - 1, frames}) or [0]
+        return [(begin, min(frames - 1, begin + frames // 2)) for begin in first]
+
+    def __call__(self, frames: Tensor) -> Tracks:
+        """Tracks ``(b, f, 3, h, w)``; the sets lie side by side, and a point is invisible outside its own stretch."""
+        total, parts = frames.shape[1], []
+        for begin, last in self.stretches(total):
+            found = self.tracker(frames[:, begin : last + 1])
+            before = found.points[:, :1].expand(-1, begin, -1, -1)
+            after = found.points[:, -1:].expand(-1, total - 1 - last, -1, -1)
+            visible = found.visible.new_zeros(len(frames), total, found.visible.shape[-1])
+            visible[:, begin : last + 1] = found.visible
+            parts.append(Tracks(torch.cat([before, found.points, after], 1), visible))
+        return Tracks(torch.cat([part.points for part in parts], 2), torch.cat([part.visible for part in parts], 2))
+
+    def lost(self, tracks: Tracks) -> Tensor:
+        """Share of each video's points, ``(b,)``, that are not followed to the end of their stretch."""
+        stretches = self.stretches(tracks.points.shape[1])
+        sets = tracks.visible.chunk(len(stretches), 2)
+        began = torch.stack([part[:, begin] for part, (begin, _) in zip(sets, stretches, strict=True)])
+        ended = torch.stack([part[:, last] for part, (_, last) in zip(sets, stretches, strict=True)])
+        return 1 - (began & ended).double().sum((0, 2)) / began.double().sum((0, 2)).clamp(min=1)
