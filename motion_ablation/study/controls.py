@@ -83,12 +83,11 @@ def controls(study: Study, frame: pd.DataFrame) -> Controls:
             rows += [(ITSELF, *row) for row in scorer.attempt(scorer.itself, key, run, noises, metric)]
             if len(scorer.references) > 1:
                 rows += [(SHUFFLED, *row) for row in scorer.attempt(scorer.shuffled, key, run, result["cells"], metric)]
-    if len(scorer.references) < 2:
-        scorer.notes[f"No row '{SHUFFLED}': it needs two references or more."] = None
     copied = frame[(frame["experiment"] == baseline) & frame["metric"].isin([name for name in study.metrics if not scorer.compares(name)])]
     unchanged = copied.assign(experiment=SHUFFLED, same_as="") if len(scorer.references) > 1 else copied.iloc[:0]
     made = as_frame((name, "", *row) for name, *row in rows)
-    return Controls(pd.concat([made, unchanged], ignore_index=True), list(scorer.notes))
+    alone = [] if len(scorer.references) > 1 else [f"No row '{SHUFFLED}': it needs two references or more."]
+    return Controls(pd.concat([made, unchanged], ignore_index=True), [*scorer.notes, *alone])
 
 
 Row = tuple[str, int, str, int | None, str, str, float]
@@ -103,16 +102,21 @@ class _Scorer:
 
     def __init__(self, study: Study, references: dict[str, Run]) -> None:
         self.references = {name: references[name] for name in study.references if name in references}
-        self.notes: dict[str, None] = {}
+        self._lost: dict[str, str] = {}
         self._kept = measured(study)
         self._metrics: dict[tuple[str, str], VideoMetric] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """Why something could not be scored, one for each metric."""
+        return [f"Control rows of {metric.replace('_', ' ')} are incomplete or missing: {why}." for metric, why in self._lost.items()]
 
     def attempt(self, score: Callable[..., Iterator[Row]], key: tuple[str, int], run: Run, what: Any, metric: str) -> list[Row]:
         """The rows, or none with a note of the reason."""
         try:
             return list(score(key, run, what, metric))
         except (NotKept, ValueError, OSError) as error:
-            self.notes[f"No control rows of {metric.replace('_', ' ')} on {run.reference}: {' '.join(str(error).split())}."] = None
+            self._lost.setdefault(metric, " ".join(str(error).split()))
             return []
 
     def compares(self, metric: str) -> bool:

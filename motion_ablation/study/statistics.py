@@ -9,7 +9,7 @@
 * **Sets.** A metric of whole sets (``fid``) has one difference per training; how it would vary with other videos is found by resampling
   the videos (:mod:`motion_ablation.study.resampling`).
 * **Families.** Holm's correction is within a card and an initial noise, over all replacements and metrics; the differences of
-  ``no_motion``, which check that there is something to ablate at all, are a family of their own.
+  ``no_motion``, which check that there is something to ablate at all, are a family of their own unless it is itself a replacement.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 
 import pandas as pd
 
-from motion_ablation.study.cards import FLOOR
 from motion_ablation.study.intervals import Group, Interval, group_of, holm, interval, smallest_shown
 from motion_ablation.study.plan import Study
 from motion_ablation.study.resampling import Resampler
@@ -57,12 +56,11 @@ def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None =
         for noise in noises_of(frame["noise"]):
             family = []
             for experiment in card.experiments:
-                for metric in [*card.metrics, *truths_of(frame)]:
-                    if experiment != card.baseline:
-                        where = {"card": card.name, "noise": noise, "metric": metric, "baseline": card.baseline, "experiment": experiment}
-                        family.append(_compare(study, groups, where, resampler))
-            for control in (True, False):
-                rows += _corrected([pair for pair in family if (pair[0]["experiment"] == FLOOR) == control])
+                for metric in [*card.metrics, *truths_of(frame)] if experiment != card.baseline else []:
+                    where = {"card": card.name, "noise": noise, "metric": metric, "baseline": card.baseline, "experiment": experiment}
+                    family.append(_compare(study, groups, where, resampler))
+            for replaced in (False, True):
+                rows += _corrected([pair for pair in family if (pair[0]["experiment"] in card.replacements) == replaced])
     compared = pd.DataFrame(rows, columns=list(COMPARISON))
     compared.attrs["notes"] = resampler.notes
     return compared

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from motion_ablation.study.cards import Card
+from motion_ablation.study.plan import Run, Study, write_json
 
 ROOT = Path(__file__).parents[2]
 ENCODER_OPTIONS = {"text_similarity": "encoder", "temporal_consistency": "encoder", "fid": "features"}
@@ -58,6 +63,51 @@ def card_maker() -> Any:
     return write_card
 
 
+def write_study(
+    folder: Path,
+    score: Callable[..., float],
+    *,
+    experiments: Sequence[str] = ("no_motion", "baseline", "other"),
+    references: Sequence[str] = ("a", "b", "c"),
+    train_seeds: Sequence[int] = (0,),
+    prompts: Sequence[str] = ("p", "q"),
+    seeds: Sequence[int] = (0, 1),
+    noises: Sequence[str] = ("random",),
+    metrics: Sequence[str] = ("text_similarity",),
+    sets: Sequence[str] = (),
+) -> Study:
+    """A finished study whose results hold what ``score(experiment, reference, train_seed, prompt, seed, noise, metric)`` returns.
+
+    Args:
+        experiments: the floor, the baseline, the replacements. metrics: with a score per video. sets: with one per run.
+    """
+    card = Card("Card", "part", "REPLACE", "why", "baseline", list(experiments[2:]), [*metrics, *sets], folder / "card.yaml")
+    study = Study(folder, [card], list(experiments), list(references), train_seeds=list(train_seeds))
+    for experiment, reference, train_seed in product(experiments, references, train_seeds):
+        if experiment == "no_motion" and train_seed != train_seeds[0]:
+            continue
+        place = folder / experiment / f"{reference}-s{train_seed}"
+        run = Run(
+            experiment, reference, place, [], f"{experiment} {reference} {train_seed}", experiment != "no_motion", train_seed=train_seed
+        )
+        where = (experiment, reference, train_seed)
+        cells = [
+            {
+                **{"reference": reference, "prompt": prompt, "seed": seed, "noise": noise},
+                **{metric: score(*where, prompt, seed, noise, metric) for metric in metrics},
+            }
+            for noise, prompt, seed in product(noises, prompts, seeds)
+        ]
+        result = {
+            "status": "done", "recipe": run.recipe, "seconds": 10.0, "steps": 400, "backbone": "abc", "cells": cells,
+            "parameters": {"trainable": 1234, "frozen": 9}, "config": {"model": {"backbone": {"source": "shapes"}}},
+            "metrics": {f"{noise}/{metric}": score(*where, "", None, noise, metric) for noise in noises for metric in sets},
+        }  # fmt: skip
+        write_json(place / "result.json", result)
+        study.runs.append(run)
+    return study
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of experiments with two cards; ``exploding`` fails in its second step."""
@@ -69,3 +119,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_card(folder, "first", ["integration_add", "exploding"])
     write_card(folder, "second", ["mqk_spatial"])
     return folder
+
+
+@pytest.fixture
+def study_maker() -> Any:
+    """:func:`write_study`."""
+    return write_study
