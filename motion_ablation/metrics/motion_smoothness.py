@@ -20,7 +20,8 @@ def motion_smoothness(tracks: Tracks, static: float = STATIC) -> Tensor:
 
     Returns:
         ``(b,)`` in ``[0, 1]``: 1 for steady straight motion and where nothing moves, about 0.3 for a random walk, 0 for points that jump
-        to and fro. A turn of angle a per frame costs ``sin(a / 2)``, so that a curve sampled more finely scores higher.
+        to and fro or stand still at every other frame. A turn of angle a per frame costs ``sin(a / 2)``, so that a curve sampled more
+        finely scores higher.
 
     Raises:
         ValueError: for fewer than three frames.

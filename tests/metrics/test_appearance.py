@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from torchvision.transforms import v2
 from transformers import ViTConfig, ViTModel
 
+from motion_ablation.data.shapes import Scene, render
 from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics import (
     AppearanceLeakage,
@@ -153,3 +155,15 @@ def test_missing_dino_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(MissingWeights, match="hf download facebook/dino-vitb16") as caught:
             metric.score(torch.rand(1, 2, 3, 8, 8))
         assert "\n" not in str(caught.value)
+
+
+def test_the_shipped_network_ranks_leaks() -> None:
+    """On the built-in world: the reference's look in another motion leaks most, a blend less, another look least."""
+    scene = Scene("square", "red", "green", "moving right", start=(0.0, 0.1), radius=0.32)
+    looks = {"same": scene, "half": scene, "other": replace(scene, shape="star", color="cyan", background="purple")}
+    motions = {name: replace(look, motion="circling clockwise") for name, look in looks.items()}
+    frames = {name: torch.from_numpy(render(look, 6)[0])[None] for name, look in motions.items()}
+    frames["half"] = (frames["same"] + frames["other"]) / 2
+    metric, reference = AppearanceLeakage(), torch.from_numpy(render(scene, 6)[0])[None]
+    same, half, other = (metric.score(frames[name], reference).item() for name in ("same", "half", "other"))
+    assert same > 0.95 and same > half + 0.2 and half > other + 0.2
