@@ -8,6 +8,7 @@ import pytest
 import torch
 from torchvision.models.optical_flow import raft_small
 
+from motion_ablation.data.shapes import Scene, render
 from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics import RaftTracker, Tracks, load_tracker, track_videos
 from motion_ablation.metrics.raft import FlowFunction, chain_flows
@@ -139,3 +140,23 @@ def test_one_frame_and_unknown_names() -> None:
     assert tracks.points.shape == (2, 1, 9, 2) and tracks.visible.all()
     with pytest.raises(UnknownName, match="raft:PATH"):
         load_tracker("rafft")
+
+
+def test_chained_flow_follows_the_true_object() -> None:
+    """Any dense flow does, here OpenCV's: points inside a moving object end where the object's true motion takes them."""
+    import cv2
+
+    def flow(earlier: torch.Tensor, later: torch.Tensor) -> torch.Tensor:
+        network = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        gray = [[cv2.cvtColor((x * 255).byte().permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY) for x in side] for side in (earlier, later)]
+        return torch.stack([torch.from_numpy(network.calc(a, b, None)).permute(2, 0, 1) for a, b in zip(*gray, strict=True)])
+
+    scene = Scene("circle", "white", "blue", "moving right", start=(-0.1, 0.0), radius=0.35)
+    frames, truth = render(scene, 12)
+    tracks = RaftTracker(flow, grid=16)(torch.from_numpy(frames)[None])
+    way = torch.from_numpy(truth.center - truth.center[:1])
+    start = tracks.points[0, 0]
+    inside = (start - torch.from_numpy(truth.center[0])).norm(dim=-1) < 0.3
+    error = (tracks.points[0] - start - way[:, None]).norm(dim=-1)
+    kept = tracks.visible[0, -1] & inside
+    assert kept.sum() >= 0.6 * inside.sum() > 5 and error[-1, kept].median() < 0.05 and way[-1].norm() > 0.8
