@@ -1,0 +1,195 @@
+"""Comparisons: pairs on common noise, levels, families, verdicts; and what a whole study concludes, as often as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_1samp
+
+from motion_ablation.metrics import METRICS
+from motion_ablation.study.intervals import holm
+from motion_ablation.study.plan import Study, write_json
+from motion_ablation.study.scores import scores_frame
+from motion_ablation.study.statistics import COMPARISON, SAME, UNSURE, comparisons, paired, verdict_of
+
+
+def _noise(*where: Any) -> float:
+    """A number that depends on where only."""
+    return float(np.random.default_rng([ord(letter) % 256 for letter in repr(where)]).normal())
+
+
+def _row(compared: pd.DataFrame, **where: Any) -> dict[str, Any]:
+    chosen = compared
+    for key, value in where.items():
+        chosen = chosen[chosen[key] == value]
+    assert len(chosen) == 1
+    return dict(chosen.to_dict("records")[0])
+
+
+def _common(effect: float = 0.0, spread: float = 0.1) -> Callable[..., float]:
+    """Scores with a large part that all experiments share on a cell, and a small one of their own."""
+
+    def score(experiment: str, reference: str, train_seed: int, prompt: str, seed: int, noise: str, metric: str) -> float:
+        own = _noise(experiment, reference, train_seed, prompt, seed, noise, metric)
+        return 5 * _noise(reference, prompt, seed) + spread * own + effect * (experiment == "other")
+
+    return score
+
+
+def test_differences_are_paired_on_cells_and_judged_over_references(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common())
+    frame = scores_frame(study)
+    compared = comparisons(study, frame)
+    assert tuple(compared.columns) == COMPARISON and len(compared) == 2
+    values = frame.pivot_table(index=["reference", "prompt", "seed"], columns="experiment", values="score")
+    means = (values["other"] - values["baseline"]).groupby("reference").mean()
+    expected = ttest_1samp(means, 0)
+    row = _row(compared, experiment="other")
+    assert (row["difference"], row["references"], row["cells"], row["scope"]) == (pytest.approx(means.mean()), 3, 12, "references")
+    low, high = expected.confidence_interval(0.95)
+    assert row["low"] <= low + 1e-12 and row["high"] >= high - 1e-12, "never narrower than over references alone"
+    assert row["p"] >= expected.pvalue - 1e-12
+    assert row["high"] - row["low"] < 1, "what the cells have in common is gone"
+
+
+def test_only_cells_and_references_that_both_have_are_compared(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common())
+    run = study.run_of("other", "b")
+    write_json(run.folder / "result.json", {"status": "failed", "recipe": run.recipe, "reason": "nan"})
+    run = study.run_of("other", "c")
+    result = run.result()
+    result["cells"] = result["cells"][:1]
+    write_json(run.folder / "result.json", result)
+    row = _row(comparisons(study, scores_frame(study)), experiment="other")
+    assert (row["references"], row["cells"]) == (2, 5)
+
+
+def test_training_seeds_are_a_level_between_references_and_videos(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(), train_seeds=(1, 2, 3), references="a")
+    frame = scores_frame(study)
+    values = frame[frame["experiment"] != "no_motion"].pivot_table(
+        index=["train_seed", "prompt", "seed"], columns="experiment", values="score"
+    )
+    means = (values["other"] - values["baseline"]).groupby("train_seed").mean()
+    expected = ttest_1samp(means, 0)
+    row = _row(comparisons(study, frame), experiment="other")
+    assert (row["difference"], row["p"], row["scope"]) == (pytest.approx(means.mean()), pytest.approx(expected.pvalue), "trainings")
+    assert (row["low"], row["high"]) == pytest.approx(expected.confidence_interval(0.95))
+    assert row["verdict"].endswith("(on this reference only)")
+
+
+def test_the_variance_between_trainings_enters_the_interval_over_references(tmp_path: Path, study_maker: Any) -> None:
+    """Trainings that differ a lot, on references that happen to agree on average."""
+
+    def score(experiment: str, reference: str, train_seed: int, *rest: Any) -> float:
+        return (experiment == "other") * {1: -1.0, 2: 1.0}[train_seed] + 0.001 * _noise(experiment, reference, train_seed, *rest)
+
+    study = study_maker(tmp_path, score, train_seeds=(1, 2))
+    row = _row(comparisons(study, scores_frame(study)), experiment="other")
+    assert abs(row["difference"]) < 0.01 and row["high"] > 1
+
+
+def test_what_trains_nothing_meets_every_training(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(), train_seeds=(1, 2))
+    frame = scores_frame(study)
+    row = _row(comparisons(study, frame), experiment="no_motion")
+    means = {name: frame.loc[frame["experiment"] == name, "score"].mean() for name in ("no_motion", "baseline")}
+    assert (row["cells"], row["difference"]) == (3 * 2 * 4, pytest.approx(means["no_motion"] - means["baseline"]))
+
+
+def test_without_the_training_seed_only_the_same_training_is_compared() -> None:
+    rows = {"reference": "a", "prompt": "p", "seed": pd.array([0, 0], dtype="Int64"), "train_seed": [1, 2], "score": [1.0, 2.0]}
+    mine, theirs = pd.DataFrame(rows), pd.DataFrame({**rows, "train_seed": [2, 3]})
+    assert paired(mine, theirs)["difference"].tolist() == [1.0]
+    assert paired(mine, theirs, theirs_train=False)["difference"].tolist() == [-0.5, 0.5]
+
+
+def test_one_reference_is_said_to_be_one(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(effect=2.0), references="a", prompts="pqrs")
+    frame = scores_frame(study)
+    row = _row(comparisons(study, frame), experiment="other")
+    values = frame.pivot_table(index=["prompt", "seed"], columns="experiment", values="score")
+    assert row["p"] == pytest.approx(ttest_1samp(values["other"] - values["baseline"], 0).pvalue)
+    assert (row["scope"], row["verdict"]) == ("videos", "better (on this reference only)")
+
+
+def test_one_video_has_no_interval(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(), references="a", prompts="p", seeds=[0])
+    row = _row(comparisons(study, scores_frame(study)), experiment="other")
+    assert all(isnan(row[key]) for key in ("low", "high", "p", "p_holm", "detectable")) and row["verdict"].startswith(UNSURE)
+
+
+def test_families_are_corrected_by_card_and_noise_the_floor_apart(tmp_path: Path, study_maker: Any) -> None:
+    metrics = ["text_similarity", "motion_fidelity", "temporal_consistency"]
+    study = study_maker(
+        tmp_path, _common(effect=0.1), experiments=("no_motion", "baseline", "other", "more"), metrics=metrics, noises=("random", "blend")
+    )
+    compared = comparisons(study, scores_frame(study))
+    for noise in ("random", "blend"):
+        own = compared[compared["noise"] == noise]
+        for family in (own[own["experiment"] == "no_motion"], own[own["experiment"] != "no_motion"]):
+            assert family["p_holm"].tolist() == pytest.approx(holm(family["p"].tolist()))
+        assert len(own) == 9 and (own["p_holm"] >= own["p"]).all()
+
+
+def test_a_floor_that_is_a_replacement_belongs_to_the_family(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(effect=0.1))
+    study.cards[0].replacements.append("no_motion")
+    compared = comparisons(study, scores_frame(study))
+    assert sorted(compared["p_holm"]) == pytest.approx(sorted(holm(compared["p"].tolist())))
+
+
+def test_shared_and_missing_runs_have_rows_that_say_so(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(), experiments=("no_motion", "baseline", "other", "same"))
+    study.same_as["same"] = "baseline"
+    for reference in "abc":
+        (study.run_of("other", reference).folder / "result.json").unlink()
+    compared = comparisons(study, scores_frame(study))
+    same, missing = _row(compared, experiment="same"), _row(compared, experiment="other")
+    assert (same["verdict"], same["difference"]) == (SAME, 0.0) and isnan(same["p"])
+    assert missing["verdict"] == "no result" and isnan(missing["difference"]) and missing["references"] == 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "difference", "p", "verdict"),
+    [
+        ("text_similarity", 0.1, 0.049, "better"),
+        ("text_similarity", -0.1, 0.049, "worse"),
+        ("fid", 0.1, 0.001, "worse"),
+        ("trajectory_error", -0.1, 0.001, "better"),
+        ("text_similarity", 0.1, 0.05, UNSURE),
+        ("text_similarity", 0.1, float("nan"), UNSURE),
+    ],
+)
+def test_verdicts(metric: str, difference: float, p: float, verdict: str) -> None:
+    assert verdict_of(difference, p, metric) == verdict
+
+
+def test_a_metric_without_a_direction_is_higher_or_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(METRICS["temporal_consistency"], "higher_is_better", None)
+    assert (verdict_of(0.1, 0.01, "temporal_consistency"), verdict_of(-0.1, 0.01, "temporal_consistency")) == ("higher", "lower")
+
+
+def test_a_study_without_results_compares_nothing(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common())
+    assert comparisons(study, scores_frame(Study(tmp_path, study.cards, [], []))).empty
+
+
+def test_studies_without_effects_show_one_in_twenty_at_most(tmp_path: Path, study_maker: Any) -> None:
+    """The family-wise error of whole studies: random effects of references and trainings, none of the replacements."""
+    rng = np.random.default_rng(0)
+    study = study_maker(tmp_path, lambda *where: 0.0, experiments=("no_motion", "baseline", "x", "y", "z"), references="abcd")
+    frame = scores_frame(study)
+    keys = frame[["experiment", "reference", "metric"]].astype(str).agg(" ".join, axis=1)
+    wrong = 0
+    for _ in range(80):
+        levels = dict(zip(keys.unique(), rng.normal(size=keys.nunique()), strict=True))
+        compared = comparisons(study, frame.assign(score=keys.map(levels) + rng.normal(size=len(frame))))
+        wrong += compared.loc[compared["experiment"] != "no_motion", "verdict"].isin(["better", "worse"]).any()
+    assert wrong / 80 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 80)
