@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
+
+from motion_ablation.stores import open_store
 
 Tensors = dict[str, Tensor]
 log = logging.getLogger(__name__)
@@ -53,20 +53,20 @@ def checksum(tensors: Tensors) -> str:
 
 
 class Artefacts:
-    """A folder of safetensors files, each named by the hash of its recipe. Any number of processes may share it.
+    """A store of safetensors files, each named by the hash of its recipe. Any number of processes may share it.
 
     Files appear whole or not at all, carry a checksum of their tensors that is verified whenever one is read, and are computed by one
-    process at a time: others wait for it, where the file system has locks.
+    process at a time: others wait for it, where the store has locks.
 
     Args:
-        folder: made when first written to.
+        place: a folder, made when first written to, or a URL such as ``s3://bucket/cache``; see :mod:`motion_ablation.stores`.
 
     Attributes:
         uses: a text file to which the place of everything that is asked for is added, one line each; None keeps no record.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, place: str | Path) -> None:
+        self.store = open_store(place)
         self.uses: Path | None = None
 
     def get(self, kind: str, recipe: dict[str, Any] | str, compute: Callable[[], Tensors]) -> Tensors:
@@ -88,81 +88,63 @@ class Artefacts:
         Args:
             compute: is given the indices of those that are missing, if any, and returns their tensors.
         """
-        paths = [self._path(kind, recipe) for recipe in recipes]
-        self._note(paths)
-        first = {path: index for index, path in reversed(list(enumerate(paths)))}
-        found = {path: tensors for path in first if (tensors := _read(path)) is not None}
-        if len(found) < len(first):
-            with ExitStack() as held:
-                for path in sorted(first.keys() - found.keys()):  # in one order everywhere, so that no two wait for each other
-                    held.enter_context(_alone(path))
-                found |= {path: tensors for path in first.keys() - found.keys() if (tensors := _read(path)) is not None}
-                missing = [path for path in first if path not in found]
-                computed = compute([first[path] for path in missing]) if missing else []
-                for path, tensors in zip(missing, computed, strict=True):
-                    found[path] = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-                _write({path: found[path] for path in missing}, {path: recipes[first[path]] for path in missing})
-        return [found[path] for path in paths]
-
-    def _path(self, kind: str, recipe: dict[str, Any] | str) -> Path:
-        return self.folder / kind / f"{recipe if isinstance(recipe, str) else content_hash(recipe)}.safetensors"
-
-    def _note(self, paths: list[Path]) -> None:
+        keys = [f"{kind}/{recipe if isinstance(recipe, str) else content_hash(recipe)}.safetensors" for recipe in recipes]
         if self.uses is not None:
             with self.uses.open("a", encoding="utf-8") as file:
-                file.write("".join(f"{path.relative_to(self.folder).as_posix()}\n" for path in paths))
+                file.write("".join(f"{key}\n" for key in keys))
+        first = {key: keys.index(key) for key in keys}
+        found = {key: tensors for key in first if (tensors := self._read(key)) is not None}
+        if len(found) < len(first):
+            with ExitStack() as held:
+                for key in sorted(first.keys() - found.keys()):  # in one order everywhere, so that no two wait for each other
+                    self._enter(held, key)
+                found |= {key: tensors for key in first.keys() - found.keys() if (tensors := self._read(key)) is not None}
+                missing = [key for key in first if key not in found]
+                computed = compute([first[key] for key in missing]) if missing else []
+                for key, tensors in zip(missing, computed, strict=True):
+                    found[key] = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+                self._write({key: found[key] for key in missing}, {key: recipes[first[key]] for key in missing})
+        return [found[key] for key in keys]
 
-
-def _read(path: Path) -> Tensors | None:
-    """An artefact's tensors; None if it is not there, or damaged, which is said."""
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, "pt") as file:
-            expected = (file.metadata() or {}).get("checksum")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        log.warning("%s is damaged (%s); it is computed again", path, error)
-        return None
-    if checksum(tensors) != expected:
-        log.warning("%s is damaged (its tensors do not match its checksum); it is computed again", path)
-        return None
-    return tensors
-
-
-def _write(artefacts: dict[Path, Tensors], recipes: dict[Path, dict[str, Any] | str]) -> None:
-    """Writes artefacts, first all beside their places, then all into them."""
-    parts = {path: path.with_suffix(f".{os.getpid()}.part") for path in artefacts}
-    path = Path()
-    try:
-        for path, tensors in artefacts.items():
-            save_file(tensors, parts[path], metadata={"recipe": json.dumps(recipes[path]), "checksum": checksum(tensors)})
-        for path, part in parts.items():
-            os.replace(part, path)
-    except (SafetensorError, OSError) as error:
-        raise _unwritable(path, error) from error
-    finally:
-        for part in parts.values():
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keeps other processes from computing the same, for as long as the block, or this process, lasts."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.with_suffix(".lock").open("w")
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    with file:
-        with suppress(OSError):  # a file system without locks: the same may be computed twice, and is as good
-            fcntl.flock(file, fcntl.LOCK_EX)
+    def _read(self, key: str) -> Tensors | None:
+        """An artefact's tensors; None if it is not there, or damaged, which is said."""
         try:
-            yield
-        finally:
-            path.with_suffix(".lock").unlink(missing_ok=True)
+            value = self.store.read(key)
+            if value is None:
+                return None
+            tensors = load(value)
+            expected = _metadata(value).get("checksum")
+        except (SafetensorError, OSError) as error:
+            log.warning("%s is damaged (%s); it is computed again", self.store.name(key), error)
+            return None
+        if checksum(tensors) != expected:
+            log.warning("%s is damaged (its tensors do not match its checksum); it is computed again", self.store.name(key))
+            return None
+        return tensors
+
+    def _write(self, artefacts: dict[str, Tensors], recipes: dict[str, dict[str, Any] | str]) -> None:
+        values = {
+            key: save(tensors, metadata={"recipe": json.dumps(recipes[key]), "checksum": checksum(tensors)})
+            for key, tensors in artefacts.items()
+        }
+        try:
+            self.store.write(values)
+        except OSError as error:
+            raise self._unwritable(next(iter(values)), error) from error
+
+    def _enter(self, held: ExitStack, key: str) -> None:
+        """Keeps other processes from computing the same, for as long as ``held``, or this process, lasts."""
+        try:
+            held.enter_context(self.store.alone(key))
+        except OSError as error:
+            raise self._unwritable(key, error) from error
+
+    def _unwritable(self, key: str, error: OSError) -> OSError:
+        return OSError(f"cannot write {self.store.name(key)}: {error}; free some space or set model.cache to another folder")
 
 
-def _unwritable(path: Path, error: BaseException) -> OSError:
-    return OSError(f"cannot write {path}: {error}; free some space or set model.cache to another folder")
+def _metadata(value: bytes) -> dict[str, str]:
+    """The header's notes of a safetensors file, as the format has it: eight bytes of length, then JSON."""
+    length = int.from_bytes(value[:8], "little")
+    found: dict[str, str] = json.loads(value[8 : 8 + length]).get("__metadata__") or {}
+    return found

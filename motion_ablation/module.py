@@ -137,7 +137,7 @@ class MotionInversion(L.LightningModule):
         backbone: the frozen model. motion: the embedding's streams; ``null`` is the plain backbone.
         objective: ``{name: ..., **options}`` of the training loss. optimizer, sampling: see their classes.
         embedding: a trained ``motion.safetensors`` to start from, or to generate with; it brings its own ``motion``.
-        cache: folder for latents, caption embeddings and inverted noise, which all runs share.
+        cache: folder, or fsspec URL such as ``s3://bucket/cache``, for all that is computed once: latents, noises, embeddings, videos.
 
     Attributes:
         keeps_videos: keep what :meth:`generate` makes in ``cache`` too, and take from there what was made before.
