@@ -279,9 +279,7 @@ class _Worker:
         folder = setup.probe.parent
         seen = setup.probe.read_text() if setup.probe.is_file() else ""
         if seen != setup.token:
-            return (
-                f"node {node} does not see the study's folder {folder}; put --output in a directory that all nodes share, by one path"
-            )
+            return f"node {node} does not see the study's folder {folder}; put --output in a directory that all nodes share, by one path"
         mine = setup.probe.with_name(f"{setup.probe.name}-{uuid4().hex}")
         try:
             mine.write_text(setup.token)

@@ -43,6 +43,22 @@ def work(task):
 """
 
 
+OWNER = f"""
+import sys
+from ray.cluster_utils import Cluster
+
+shape = dict(num_cpus=1, object_store_memory={STORE})
+cluster = Cluster(initialize_head=True, head_node_args=dict(include_dashboard=False, **shape))
+for command in sys.stdin:
+    if command.strip() == "lose":  # not gently
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    while command.strip() == "fill" and len(cluster.worker_nodes) < 2:
+        cluster.add_node(**shape)
+    print(cluster.address, flush=True)
+cluster.shutdown()
+"""
+
+
 def test_room_is_counted_node_by_node() -> None:
     nodes = [{"CPU": 4.0, "GPU": 1.0}, {"CPU": 3.0}, {"memory": 1.0}]
     assert room(nodes, 2, 0) == 3, "a run is not split over nodes"
@@ -103,24 +119,27 @@ def test_a_worker_that_does_not_says_what_to_mend(setup: Callable[..., _Setup], 
 
 
 class Nodes:
-    """A real cluster on this machine: a head and two nodes of one core each, and a node more whenever one was removed."""
+    """A real cluster on this machine: a head and two nodes of one core each. It belongs to a process of its own, which loses and adds
+    nodes on demand: Ray holds one state per process, and a test's own is the driver's."""
 
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster as RayCluster
+    def __init__(self, helper: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(helper), "RAY_USAGE_STATS_ENABLED": "0"}
+        self.owner = subprocess.Popen(
+            [sys.executable, "-c", OWNER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        self.address = self.ask("fill")
 
-        shape = {"num_cpus": 1, "object_store_memory": STORE}
-        self.cluster = RayCluster(initialize_head=True, head_node_args={**shape, "include_dashboard": False})
-        self.shape = shape
-        self.address: str = self.cluster.address
-        self.fill()
-
-    def fill(self) -> None:
-        while len(self.cluster.worker_nodes) < 2:
-            self.cluster.add_node(**self.shape)
-
-    def lose(self) -> None:
-        """Kills a node, not gently."""
-        self.cluster.remove_node(next(iter(self.cluster.worker_nodes)), allow_graceful=False)
+    def ask(self, command: str) -> str:
+        """Has the owner do something; returns the cluster's address when it is done."""
+        assert self.owner.stdin and self.owner.stdout
+        self.owner.stdin.write(f"{command}\n")
+        self.owner.stdin.flush()
+        return self.owner.stdout.readline().strip()
 
 
 @pytest.fixture(scope="module")
@@ -131,21 +150,20 @@ def helper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         patch.setenv("PYTHONPATH", str(folder))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         yield folder
     sys.modules.pop("cluster_helper", None)
 
 
 @pytest.fixture(scope="module")
 def machines(helper: Path) -> Iterator[Nodes]:
-    nodes = Nodes()
+    nodes = Nodes(helper)
     yield nodes
-    nodes.cluster.shutdown()
+    nodes.owner.communicate(timeout=60)  # the end of its input is the cluster's
 
 
 @pytest.fixture
 def nodes(machines: Nodes) -> Nodes:
-    machines.fill()
+    machines.ask("fill")
     return machines
 
 
@@ -179,8 +197,8 @@ def test_a_lost_node_leaves_its_run_to_another(nodes: Nodes, work: Callable[[str
 
     def pull_the_plug() -> None:
         _wait_for(lambda: len(list(tmp_path.glob("*-*"))) == 3)
-        nodes.lose()
-        nodes.fill()  # the two that are left are held; a new one joins
+        nodes.ask("lose")
+        nodes.ask("fill")  # the two that are left are held; a new one joins
         _wait_for(lambda: len(list(tmp_path.glob("*-*"))) == 4)
         (tmp_path / "go").touch()
 
@@ -234,7 +252,7 @@ def test_a_study_that_loses_a_node_ends_as_if_run_here(nodes: Nodes, lab: Path, 
 
     def pull_the_plug() -> None:
         _wait_for(lambda: len(list((tmp_path / "there").glob("*/*/log.txt"))) == 3)
-        nodes.lose()
+        nodes.ask("lose")
 
     plug = threading.Thread(target=pull_the_plug)
     plug.start()
