@@ -23,7 +23,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "result": ("module", "callbacks"),
 }
 # What stores, finds and refuses, but computes nothing.
-APART = {f"{PACKAGE}.{name}" for name in ("artefacts", "steps", "registry", "errors", "keys")}
+APART = {f"{PACKAGE}.{name}" for name in ("artefacts", "stores", "steps", "registry", "errors", "keys")}
 
 
 def code_of(step: str, *entries: Any) -> str:
