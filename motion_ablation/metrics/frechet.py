@@ -115,7 +115,6 @@ class FrechetDistance(SetDistance):
         return f"{frames} frames < {dimension} feature dimensions: singular covariance, biased distance" if frames < dimension else ""
 
     def from_features(self, generated: Tensor, reference: Tensor) -> float:
-        """The distance between features ``(n, d)`` and ``(m, d)``, leaving the state alone: for many sets of few frames."""
         return frechet_of_few(generated, reference)
 
     def add_generated(self, features: Tensor) -> None:

@@ -69,7 +69,6 @@ class KernelDistance(SetDistance):
         self.add_state("generated", [], dist_reduce_fx="cat")
 
     def from_features(self, generated: Tensor, reference: Tensor) -> float:
-        """The distance between features ``(n, d)`` and ``(m, d)``, leaving the state alone."""
         return kernel_distance(generated, reference)
 
     def add_generated(self, features: Tensor) -> None:

@@ -86,6 +86,10 @@ class SetDistance(VideoMetric):
         self.add_generated(generated)
 
     @abstractmethod
+    def from_features(self, generated: Tensor, reference: Tensor) -> float:
+        """The distance between features ``(n, d)`` and ``(m, d)``, n, m >= 2, leaving the state alone: for resampled sets."""
+
+    @abstractmethod
     def add_generated(self, features: Tensor) -> None:
         """Adds the features ``(n, d)`` of generated frames to the state."""
 

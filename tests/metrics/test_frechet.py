@@ -95,6 +95,7 @@ class TestAgainst:
         once.update(frames[2:], reference[:1])
         often.update(frames, torch.cat([reference, reference.flip(0), reference[:1]]))
         assert once.compute().item() == pytest.approx(often.compute().item(), rel=1e-9)
+        assert once.from_features(once.features_of(frames), once.features_of(reference)) == pytest.approx(once.compute().item(), rel=1e-3)
         assert once.protocol["reference_frames"] == often.protocol["reference_frames"] == 10
         once.reset()
         once.update(frames, reference)
