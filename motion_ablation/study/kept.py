@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,17 +36,18 @@ def runs_of(study: Study, experiment: str) -> dict[tuple[str, int], tuple[Run, d
 
 def video(run: Run, cell: dict[str, Any]) -> Tensor:
     """A generated video ``(f, 3, h, w)`` in ``[0, 1]``. Raises :class:`NotKept`."""
-    return _frames(run.folder / "frames" / f"{cell_stem(**{key: cell[key] for key in CELL})}.npz")
+    return _frames(run, f"{cell_stem(**{key: cell[key] for key in CELL})}.npz")
 
 
 def reference_video(run: Run) -> Tensor:
     """The reference's frames as the run saw them, ``(f, 3, h, w)`` in ``[0, 1]``. Raises :class:`NotKept`."""
-    return _frames(run.folder / "frames" / "reference.npz")
+    return _frames(run, "reference.npz")
 
 
-def _frames(path: Path) -> Tensor:
+def _frames(run: Run, name: str) -> Tensor:
+    path = run.folder / "frames" / name
     if not path.is_file():
-        raise NotKept(f"{path} is not there")
+        raise NotKept(f"{run.name}/frames/{name} is not there")
     return read_frames(path)[0]
 
 
@@ -55,7 +55,7 @@ def metric_options(run: Run) -> dict[str, dict[str, Any]]:
     """The metrics of a run's own configuration and their options, by name. Raises :class:`NotKept`."""
     path = run.folder / "config.yaml"
     if not path.is_file():
-        raise NotKept(f"{path} is not there")
+        raise NotKept(f"{run.name}/{path.name} is not there")
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     given = [callback["init_args"]["metric"] for callback in config["trainer"]["callbacks"] if callback["class_path"].endswith(CALLBACK)]
     named = [{"name": metric} if isinstance(metric, str) else metric for metric in given]

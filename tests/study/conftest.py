@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from torch import Tensor
 
+from motion_ablation.callbacks import MetricCallback, save_frames
+from motion_ablation.metrics import METRICS as METRIC_REGISTRY
+from motion_ablation.records import Clip, Sample
 from motion_ablation.study.cards import Card
 from motion_ablation.study.plan import Run, Study, write_json
+from motion_ablation.study.runner import save_reference
 
 ROOT = Path(__file__).parents[2]
 ENCODER_OPTIONS = {"text_similarity": "encoder", "temporal_consistency": "encoder", "fid": "features"}
@@ -106,6 +113,59 @@ def write_study(
         write_json(place / "result.json", result)
         study.runs.append(run)
     return study
+
+
+def moving_square(direction: tuple[int, int], seed: int, frames: int = 6, size: int = 32) -> Tensor:
+    """A textured square on a textured ground, moved by ``direction`` (down, right) pixels a frame: ``(f, 3, h, w)`` in ``[0, 1]``."""
+    generator = torch.Generator().manual_seed(seed)
+    ground, square = 0.4 * torch.rand(3, size, size, generator=generator), 0.6 + 0.4 * torch.rand(3, 10, 10, generator=generator)
+    video = ground.repeat(frames, 1, 1, 1)
+    for index in range(frames):
+        top, left = ((size - 10) // 2 + round((index - frames / 2) * step) for step in direction)
+        video[index, :, top : top + 10, left : left + 10] = square
+    return (video * 255).round() / 255
+
+
+@pytest.fixture
+def kept_study(tiny_clip: Path, study_maker: Any) -> Any:
+    """Makes a study whose videos are kept and whose scores are those of the videos, without generating any.
+
+    References move in directions of their own; the videos of ``baseline`` and ``other`` follow them, those of ``no_motion`` stand still.
+    """
+    options = {"text_similarity": {"encoder": str(tiny_clip)}, "motion_fidelity": {}, "fid": {"features": str(tiny_clip)}}
+    directions = {"a": (0, 2), "b": (2, 0), "c": (0, -2)}
+
+    def make(folder: Path, references: Sequence[str] = "ab", protocol: dict[str, str] | None = None, **changes: Any) -> Study:
+        names = list(options)
+        study: Study = study_maker(folder, lambda *where: 0.0, references=references, metrics=names[:2], sets=names[2:], **changes)
+        for run in study.runs:
+            clip = Clip(moving_square(directions[run.reference], ord(run.reference)), 8.0, "", run.reference)
+            follows = (0, 0) if run.experiment == "no_motion" else directions[run.reference]
+            result = run.result()
+            assert result is not None
+            samples = []
+            for index, cell in enumerate(result["cells"]):
+                place = zlib.crc32(f"{run.experiment} {run.train_seed} {index}".encode())
+                samples.append(Sample(moving_square(follows, place), clip, cell["prompt"], cell["seed"], cell["noise"]))
+                save_frames(run.folder / "frames", samples[-1])
+            save_reference(run.folder, clip.frames, clip.fps)
+            result["protocols"] = {}
+            for name in names:
+                metric = METRIC_REGISTRY.build(name, **options[name])
+                scores = metric.update_samples(samples)
+                for cell, score in zip(result["cells"], scores or [], strict=False):
+                    cell[name] = score
+                result["metrics"][f"{samples[0].noise}/{name}"] = float(metric.compute())
+                result["protocols"][name] = {**metric.protocol, **(protocol or {})}
+            write_json(run.folder / "result.json", result)
+            given = [
+                {"class_path": f"{MetricCallback.__module__}.MetricCallback", "init_args": {"metric": {"name": n, **options[n]}}}
+                for n in names
+            ]
+            (run.folder / "config.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": given}}))
+        return study
+
+    return make
 
 
 @pytest.fixture(scope="session")
