@@ -1,146 +1,201 @@
-"""Tables hold what can be computed from the results by hand."""
+"""Tables hold what can be computed from the scores by hand."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from motion_ablation.study.cards import Card
-from motion_ablation.study.plan import Run, Study, write_json
-from motion_ablation.study.table import done_results, estimate, failures, grid, metric_estimate, paired_estimate, scores_csv, table
-
-PROMPTS, SEEDS = ("p", "q"), (0, 1)
-
-
-def _result(rng: np.random.Generator, reference: str) -> dict[str, Any]:
-    cells = [
-        {
-            "reference": reference,
-            "prompt": prompt,
-            "seed": seed,
-            "noise": noise,
-            "text_similarity": rng.random(),
-            "motion_fidelity": rng.random(),
-        }
-        for noise in ("random", "blend")
-        for prompt in PROMPTS
-        for seed in SEEDS
-    ]
-    return {
-        "status": "done", "recipe": "r", "seconds": 10.0, "steps": 400, "backbone": "abc", "cells": cells,
-        "parameters": {"trainable": 1234, "frozen": 9}, "config": {"model": {"backbone": {"source": "shapes"}}},
-        "metrics": {f"{noise}/fid": rng.random() for noise in ("blend", "random")},
-    }  # fmt: skip
+from motion_ablation.metrics import METRICS
+from motion_ablation.study.controls import ITSELF, SHUFFLED
+from motion_ablation.study.plan import Study, write_json
+from motion_ablation.study.scores import as_frame, scores_frame
+from motion_ablation.study.statistics import COMPARISON, MISSING, SAME, UNSURE, comparisons
+from motion_ablation.study.table import (
+    Estimate,
+    arrow,
+    difference,
+    failures,
+    frame_estimate,
+    grid,
+    heading,
+    number,
+    paired_table,
+    signed,
+    table,
+    verdicts,
+)
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Study:
+def study(tmp_path: Path, study_maker: Any) -> Study:
     """Three references; ``broken`` failed on one and has not run on another; ``same`` is the baseline."""
     rng = np.random.default_rng(0)
-    metrics = ["text_similarity", "motion_fidelity", "fid"]
-    card = Card("Card", "part", "REPLACE", "why", "baseline", ["broken", "same"], metrics, tmp_path / "card.yaml")
-    study = Study(tmp_path, [card], ["no_motion", "baseline", "broken", "same"], ["a", "b", "c"], {"same": "baseline"})
-    for experiment in ("no_motion", "baseline", "broken"):
-        for reference in "abc":
-            run = Run(experiment, reference, tmp_path / experiment / reference, [], "r", True)
-            study.runs.append(run)
-            result = _result(rng, reference)
-            if run.name == "broken/b":
-                result = {"status": "failed", "recipe": "r", "reason": "FloatingPointError: the loss is nan"}
-            if run.name != "broken/c":
-                write_json(run.folder / "result.json", result)
+    study: Study = study_maker(
+        tmp_path, lambda *where: rng.random(), experiments=("no_motion", "baseline", "broken"), noises=("random", "blend"),
+        metrics=["text_similarity", "motion_fidelity"], sets=["fid"],
+    )  # fmt: skip
+    study.experiments.append("same")
+    study.cards[0].replacements.append("same")
+    study.same_as["same"] = "baseline"
+    run = study.run_of("broken", "b")
+    write_json(run.folder / "result.json", {"status": "failed", "recipe": run.recipe, "reason": "FloatingPointError: the loss is nan"})
+    (study.run_of("broken", "c").folder / "result.json").unlink()
     return study
 
 
-def _values(study: Study, experiment: str, noise: str, metric: str) -> np.ndarray[Any, Any]:
-    """Scores by reference and cell."""
-    results = done_results(study)
-    return np.array([[c[metric] for c in results[experiment, r]["cells"] if c["noise"] == noise] for r in study.references])
+def _of(study: Study, experiment: str, noise: str, metric: str) -> pd.DataFrame:
+    frame = scores_frame(study)
+    return frame[(frame["experiment"] == experiment) & (frame["noise"] == noise) & (frame["metric"] == metric)]
 
 
 @pytest.mark.parametrize("noise", ["blend", "random"])
 def test_scores_are_means_with_errors_clustered_by_reference(study: Study, noise: str) -> None:
-    found = metric_estimate(done_results(study), study, "baseline", noise, "text_similarity")
-    means = _values(study, "baseline", noise, "text_similarity").mean(1)
-    assert found is not None and found.count == 12
-    assert found.mean == pytest.approx(means.mean())
-    assert found.error == pytest.approx(means.std(ddof=1) / np.sqrt(3))
+    own = _of(study, "baseline", noise, "text_similarity")
+    means = own["score"].to_numpy().reshape(3, 4).mean(1)
+    expected = Estimate(pytest.approx(means.mean()), pytest.approx(means.std(ddof=1) / np.sqrt(3)), 12)  # type: ignore[arg-type]
+    assert frame_estimate(own) == expected
 
 
-def test_a_metric_of_sets_has_one_value_per_reference(study: Study) -> None:
-    results = done_results(study)
-    values = [results["baseline", reference]["metrics"]["random/fid"] for reference in study.references]
-    found = metric_estimate(results, study, "baseline", "random", "fid")
-    assert found is not None and (found.mean, found.error) == pytest.approx((np.mean(values), np.std(values, ddof=1) / np.sqrt(3)))
-
-
-def test_differences_are_paired_on_cells(study: Study) -> None:
-    found = paired_estimate(done_results(study), study, "no_motion", "baseline", "blend", "motion_fidelity")
-    differences = (_values(study, "no_motion", "blend", "motion_fidelity") - _values(study, "baseline", "blend", "motion_fidelity")).mean(1)
-    assert found is not None and (found.mean, found.error) == pytest.approx((differences.mean(), differences.std(ddof=1) / np.sqrt(3)))
-
-
-def test_differences_take_only_references_that_both_have(study: Study) -> None:
-    results = done_results(study)
-    found = paired_estimate(results, study, "broken", "baseline", "blend", "text_similarity")
-    mine, theirs = (
-        {(c["prompt"], c["seed"]): c["text_similarity"] for c in results[name, "a"]["cells"] if c["noise"] == "blend"}
-        for name in ("broken", "baseline")
-    )
-    differences = [mine[cell] - theirs[cell] for cell in mine]
-    assert found is not None and found.count == 4
-    assert (found.mean, found.error) == pytest.approx((np.mean(differences), np.std(differences, ddof=1) / 2)), (
-        "one reference: over its cells"
-    )
-
-
-def test_a_single_value_has_no_error() -> None:
-    assert estimate([[1.0]]) is not None and str(estimate([[1.0]])) == "1.000"
-    assert estimate([[], []]) is None
-    assert estimate([]) is None
+def test_with_one_reference_the_error_is_over_trainings_or_else_over_videos() -> None:
+    rows = [("x", "", "a", training, "p", seed, "n", "m", score) for (training, seed), score in zip(
+        [(0, 0), (0, 1), (1, 0), (1, 1)], [1.0, 2.0, 5.0, 6.0], strict=True)]  # fmt: skip
+    assert frame_estimate(as_frame(rows)) == Estimate(3.5, pytest.approx(2.0), 4)  # type: ignore[arg-type]
+    assert frame_estimate(as_frame(rows[:2])) == Estimate(1.5, pytest.approx(0.5), 2)  # type: ignore[arg-type]
+    assert str(frame_estimate(as_frame(rows[:1]))) == "1.000"
+    assert frame_estimate(as_frame([])) is None
+    assert frame_estimate(as_frame([("x", "", "a", 0, "p", 0, "n", "m", float("nan"))])) is None
 
 
 def test_the_text_holds_the_numbers_the_failures_and_the_shared_runs(study: Study) -> None:
     text = table(study)
-    found = metric_estimate(done_results(study), study, "baseline", "blend", "text_similarity")
+    found = frame_estimate(_of(study, "baseline", "blend", "text_similarity"))
     rows = {line.split("|")[1].strip(): line for line in text.split("## Initial noise: random")[0].splitlines() if line.startswith("|")}
-    assert f" {found} " in rows["baseline"] and "1,234" in rows["baseline"]
+    assert f" {found} " in rows["baseline"] and "1,234" in rows["baseline"] and " 12 " in rows["baseline"]
     assert f" {found} " in rows["same (= baseline)"]
     assert "broken (1 of 3 references)" in rows
-    assert "- broken/b failed: FloatingPointError: the loss is nan (see broken/b/traceback.txt)" in text
-    assert "- broken/c: not run yet" in text
+    assert "- broken/b-s0 failed: FloatingPointError: the loss is nan (see broken/b-s0/traceback.txt)" in text
+    assert "- broken/c-s0: not run yet" in text
     assert text.index("noise: blend") < text.index("noise: random"), "the paper's setting comes first"
-    assert "text similarity ↑" in text and "fid ↓" in text and "same runs" in text
+    assert "text similarity ↑" in text and "fid ↓" in text and SAME in text
     assert len(failures(study)) == 2
+
+
+def test_differences_have_intervals_and_verdicts(study: Study) -> None:
+    text = table(study)
+    compared = comparisons(study, scores_frame(study))
+    row = compared.query("experiment == 'no_motion' and noise == 'blend' and metric == 'text_similarity'").iloc[0]
+    assert f"{signed(row['difference'])} [{signed(row['low'])}, {signed(row['high'])}]" in text
+    assert "- `no_motion`: no difference shown in text similarity (" in text and "- `same`: the same runs as the baseline." in text
+    assert "motion fidelity is shown as it was scored under blend noise" in text or not METRICS["motion_fidelity"].rescales
+
+
+def _compared(**changes: Any) -> dict[str, Any]:
+    row = dict.fromkeys(COMPARISON, float("nan")) | {
+        "card": "Card", "noise": "random", "metric": "text_similarity", "baseline": "baseline", "experiment": "other", "difference": 0.2,
+        "low": 0.1, "high": 0.3, "p": 0.01, "p_holm": 0.02, "references": 3, "cells": 12, "detectable": 0.15, "verdict": "better",
+        "scope": "references",
+    }  # fmt: skip
+    return row | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "+0.200 [+0.100, +0.300] better"),
+        ({"verdict": UNSURE}, "+0.200 [+0.100, +0.300] °"),
+        ({"verdict": UNSURE, "p": 0.06, "low": -0.1}, "+0.200 [-0.100, +0.300]"),
+        ({"verdict": "better (on this reference only)"}, "+0.200 [+0.100, +0.300] better"),
+        ({"verdict": UNSURE, "low": float("nan"), "high": float("nan"), "p": 1.0}, "+0.200"),
+        ({"verdict": SAME}, "same runs"),
+        ({"verdict": MISSING, "difference": float("nan")}, "-"),
+    ],
+)
+def test_a_difference_in_a_cell(changes: dict[str, Any], text: str) -> None:
+    assert difference(_compared(**changes)) == text
+
+
+def test_verdicts_in_words() -> None:
+    rows = [
+        _compared(),
+        _compared(metric="fid", verdict="worse", difference=0.25),
+        _compared(metric="direction", verdict=UNSURE),
+        _compared(metric="prompt_colors", verdict=UNSURE, detectable=1.5),
+        _compared(metric="trajectory_error", verdict=UNSURE, detectable=float("nan")),
+        _compared(experiment="lost", verdict=MISSING, difference=float("nan")),
+    ]
+    assert verdicts(pd.DataFrame(rows)).splitlines() == [
+        "In brackets: the smallest true difference that would have been found.",
+        "",
+        "- `other`: text similarity better by 0.200; fid worse by 0.250; no difference shown in direction (0.150), "
+        "prompt colors (none could be), trajectory error (no spread to judge by).",
+    ]
+
+
+def test_one_reference_is_said_to_be_one() -> None:
+    text = verdicts(pd.DataFrame([_compared(references=1, verdict="better (on this reference only)")]))
+    assert text.splitlines() == [
+        "- `other`: text similarity better by 0.200.",
+        "- All of this holds for this one reference only: nothing can be said of others.",
+    ]
+
+
+def test_a_card_without_results_has_no_table() -> None:
+    assert paired_table(pd.DataFrame([_compared(verdict=MISSING, difference=float("nan"))])) == ""
+
+
+def test_control_rows_are_in_the_table(tmp_path: Path, kept_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(METRICS["motion_fidelity"], "rescales", True)
+    study = kept_study(tmp_path, prompts="p")
+    text = table(study)
+    rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in text.splitlines() if line.startswith("|")}
+    columns = [cell.strip() for cell in next(line for line in text.splitlines() if line.startswith("| experiment")).split("|")[2:]]
+    assert columns[:4] == ["text similarity ↑", "motion fidelity ↑", "motion fidelity (raw) ↑", "fid ↓"]
+    itself, shuffled = ([cell.strip() for cell in rows[name]] for name in (ITSELF, SHUFFLED))
+    assert itself[:5] == ["-", "1.000 ± 0.000", "1.000 ± 0.000", "0.000 ± 0.000", "0"]
+    assert shuffled[1].startswith("0.000") and shuffled[0] == rows["baseline"][0].strip() and shuffled[4] == "4"
+    assert "motion fidelity, random noise: 0 is the mean of 'shuffled reference'" in text
+    assert table(study) == text, "a second report is the same"
+
+
+def test_training_seeds_are_told_and_lost_runs_counted(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, lambda *where: 0.5, train_seeds=(3, 4))
+    (study.run_of("other", "b", 4).folder / "result.json").unlink()
+    text = table(study)
+    assert "Training seeds: 3, 4." in text and "other (5 of 6 runs)" in text and "no_motion (" not in text
 
 
 def test_results_of_another_recipe_are_not_shown(study: Study) -> None:
     result = study.runs[0].result()
     assert result is not None
     write_json(study.runs[0].folder / "result.json", {**result, "recipe": "another"})
-    assert ("no_motion", "a") not in done_results(study)
-    assert any("no_motion/a: not run yet" in line for line in failures(study))
+    assert any("no_motion/a-s0: not run yet" in line for line in failures(study))
+    assert "no_motion (2 of 3 references)" in table(study)
 
 
-def test_every_cell_is_in_the_csv(study: Study) -> None:
-    import csv
-
-    rows = list(csv.DictReader(scores_csv(study).splitlines()))
-    assert len(rows) == (3 + 3 + 1 + 3) * 8
-    first = next(row for row in rows if row["experiment"] == "baseline")
-    cell = done_results(study)["baseline", "a"]["cells"][0]
-    assert float(first["text_similarity"]) == cell["text_similarity"] and first["noise"] == cell["noise"]
-    assert {row["same_as"] for row in rows if row["experiment"] == "same"} == {"baseline"}
+def test_a_study_without_results_says_so(study: Study) -> None:
+    for run in study.runs:
+        (run.folder / "result.json").unlink(missing_ok=True)
+    assert "No run has finished." in table(study)
 
 
 def test_a_study_can_be_read_back_and_moved(study: Study) -> None:
     study.save()
+    before = table(study)
     place = study.folder.rename(study.folder.with_name("moved"))
-    assert table(Study.load(place)) == table(Study.load(place))
-    assert done_results(Study.load(place)).keys() and Study.load(place).experiments == study.experiments
+    assert table(Study.load(place)) == before
+
+
+def test_numbers_and_headings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [number(value) for value in (0.12345, -0.0001, 123.456)] == ["0.123", "0.000", "123.5"]
+    assert [signed(value) for value in (0.1, -0.1, 0.0001, 0)] == ["+0.100", "-0.100", "0.000", "0.000"]
+    assert heading("motion_fidelity (raw)") == "motion fidelity (raw) ↑"
+    monkeypatch.setattr(METRICS["fid"], "higher_is_better", None)
+    assert (heading("fid"), arrow("fid")) == ("fid", "")
 
 
 def test_tables_line_up() -> None:
