@@ -18,6 +18,9 @@ Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
 class WorkerDied(RuntimeError):
     """A worker process ended in the middle of a task."""
 
@@ -25,6 +28,15 @@ class WorkerDied(RuntimeError):
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> list[str]:
+    """The NVIDIA devices that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name for name in os.environ.get(VISIBLE, "").split(",") if name]
+    return named[:count] or [str(number) for number in range(count)]
 
 
 def run_all(
@@ -37,7 +49,7 @@ def run_all(
 
     Args:
         tasks: begun in this order. execute: an importable function that raises nothing.
-        workers: 1 runs them here; more start that many processes, which share the cores.
+        workers: 1 runs them here; more start that many processes, which share the cores, and the GPUs in turn.
         started: called when a task begins.
     """
     workers = min(workers, len(tasks))
@@ -51,10 +63,11 @@ def run_all(
 
 @dataclass
 class _Worker(Generic[Task]):
-    """A process, this end of its pipe, and what it is doing."""
+    """A process, this end of its pipe, its number among those that live, and what it is doing."""
 
     process: SpawnProcess
     connection: Connection
+    seat: int
     task: Task
 
 
@@ -68,7 +81,8 @@ def _run_in_processes(
         while pending or busy:
             while pending and len(busy) < workers:
                 task = pending.pop()
-                busy.append(_start(execute, threads, task))
+                seat = min(set(range(workers)) - {worker.seat for worker in busy})
+                busy.append(_start(execute, threads, seat, task))
                 started(task)
             ready = wait([worker.connection for worker in busy])
             for worker in [worker for worker in busy if worker.connection in ready]:
@@ -94,19 +108,26 @@ def _run_in_processes(
             worker.process.kill()
 
 
-def _start(execute: Callable[[Task], Any], threads: int, task: Task) -> _Worker[Task]:
+def _start(execute: Callable[[Task], Any], threads: int, seat: int, task: Task) -> _Worker[Task]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, execute, threads), daemon=True)
     heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: on Ctrl-C the parent decides
+    visible = os.environ.get(VISIBLE)
+    devices = gpus()
     try:
+        if devices:
+            os.environ[VISIBLE] = devices[seat % len(devices)]  # inherited too: what a process imports may look at it
         process.start()
     finally:
         signal.signal(signal.SIGINT, heard)
+        if devices:
+            os.environ.pop(VISIBLE)
+            os.environ.update({} if visible is None else {VISIBLE: visible})
     theirs.close()
     with suppress(OSError):
         ours.send(task)
-    return _Worker(process, ours, task)
+    return _Worker(process, ours, seat, task)
 
 
 def _cause(worker: _Worker[Any]) -> str:

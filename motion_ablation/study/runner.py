@@ -29,7 +29,7 @@ from motion_ablation.configure import make_cli
 from motion_ablation.data.reference import find_sources
 from motion_ablation.data.video import replacing
 from motion_ablation.study.plan import Run, Study, one_line, read_result, write_json
-from motion_ablation.study.pool import WorkerDied, cores, run_all
+from motion_ablation.study.pool import WorkerDied, cores, gpus, run_all
 from motion_ablation.study.progress import StudyProgress
 from motion_ablation.study.recipes import addresses
 
@@ -51,8 +51,10 @@ class StudyBusy(RuntimeError):
 
 
 def default_workers() -> int:
-    """Two single-threaded processes beat one with two threads on a CPU; an accelerator is best left to one."""
-    return 1 if torch.cuda.is_available() or torch.backends.mps.is_available() else min(2, cores())
+    """Two single-threaded processes beat one with two threads on a CPU; an accelerator is best left to one, and every GPU gets one."""
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        return max(1, len(gpus()))
+    return min(2, cores())
 
 
 def run_study(study: Study, workers: int, run_all: Callable[..., Any] = run_all) -> bool:
@@ -162,8 +164,12 @@ def _identity(run: Run) -> dict[str, Any]:
 def _compute(run: Run) -> dict[str, Any]:
     if run.error:
         raise ValueError(run.error)
+    if run.config["trainer"]["devices"] not in ("auto", 1, "1"):
+        raise ValueError(
+            f"a run of a study uses one device, not trainer.devices: {run.config['trainer']['devices']}; --workers and --cluster use more"
+        )
     frozen = run.folder / "planned.json"
-    write_json(frozen, run.config)
+    write_json(frozen, {**run.config, "trainer": {**run.config["trainer"], "devices": 1}})
     cli = make_cli(["--config", str(frozen)], run=False)
     frozen.unlink()  # Lightning writes config.yaml
     _check_unchanged(run, cli.model.backbone.fingerprint)

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from motion_ablation.study.pool import WorkerDied, run_all
+from motion_ablation.study.pool import WorkerDied, gpus, run_all
 
 HELPER = """
 import os, signal, sys, time
@@ -24,6 +25,9 @@ def work(task):
     if task.startswith("sleep"):
         print(os.getpid(), file=open(task.split(":")[1], "w"), flush=True)
         time.sleep(60)
+    if task.startswith("gpu"):
+        time.sleep(0.5)
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
     return task.upper()
 """
 
@@ -53,6 +57,17 @@ def test_a_worker_that_dies_takes_only_its_own_task(work) -> None:  # type: igno
     assert {task: outcome for task, outcome in outcomes.items() if len(task) == 1} == {"a": "A", "b": "B", "c": "C"}
     assert isinstance(outcomes["die"], WorkerDied) and "killed by SIGKILL" in str(outcomes["die"])
     assert isinstance(outcomes["leave"], WorkerDied) and "exit code 3" in str(outcomes["leave"])
+
+
+def test_workers_share_the_gpus_in_turn(work, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7")
+    assert gpus() == ["4", "GPU-7"]
+    outcomes = dict(run_all(["gpu1", "gpu2", "gpu3"], work, 3))
+    assert sorted(map(str, outcomes.values())) == ["4", "4", "GPU-7"]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,GPU-7"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert gpus() == ["0", "1"]
 
 
 def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
