@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from motion_ablation.cli import main
 from motion_ablation.data.reference import ReferenceDataModule, split_evenly
+from motion_ablation.study.plan import Run
+from motion_ablation.study.runner import execute
 
 TWO = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
@@ -51,6 +53,13 @@ def test_the_loaders_of_all_ranks_hold_the_cells_once(tmp_path: Path) -> None:
         dealt += [(cell.reference.name, cell.prompt, cell.seed, cell.noise) for batch in batches for cell in batch]
     assert sorted(dealt) == sorted(data.cells) and data.cell_count == len(set(dealt)) == 12
     assert len(lengths) == 1
+
+
+def test_a_run_of_a_study_keeps_to_one_device(tmp_path: Path) -> None:
+    run = Run("baseline", "orbit", tmp_path / "baseline" / "orbit", [], "recipe", True, config={"trainer": {"devices": 2}})
+    result = execute(run)
+    assert result["status"] == "failed"
+    assert result["reason"] == "a run of a study uses one device, not trainer.devices: 2; --workers and --cluster use more"
 
 
 def _run(*arguments: str) -> None:

@@ -23,6 +23,7 @@ Outcome = TypeVar("Outcome")
 
 RETRIES = 2  # a run is begun again this often after its worker was lost; what kills its worker each time is the run's own fault
 PATIENCE = 60.0  # seconds without any worker before it is said
+PATIENCE_TO_CONNECT = 10.0  # seconds
 OBJECT_STORE = 100_000_000  # bytes, of a cluster started here: results are a few kB
 PASSED_ON = ("HF_", "TRANSFORMERS_", "TOKENIZERS_", "MOTION_ABLATION_")  # environment variables, where a node does not set its own
 # A cluster manager's variables would make Lightning believe that a worker is one rank of a larger job.
@@ -305,15 +306,42 @@ def _import_ray() -> Any:
 def _connect(ray: Any, address: str) -> None:
     """Joins the cluster at ``address``, or starts one here."""
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address != "local":
+    given = os.environ.get("RAY_ADDRESS", "auto") if address == "auto" else address
+    if given == "auto":
+        here = _running_here()
+        given = here if here and _answers(here) else "local"
+    if given == "local":
+        ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE, **quiet)
+        return
+    try:
+        if not _answers(given):
+            raise ConnectionError(f"nothing in {PATIENCE_TO_CONNECT:g} s")
+        ray.init(address=given, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"no Ray cluster answers at {given} ({_line(error)}); start one with: ray start --head") from None
+
+
+def _running_here() -> str:
+    """The address that ``ray start`` left on this machine, even if the cluster has ended since; empty if there is none."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        return (Path(folder) / "ray" / "ray_current_cluster").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _answers(address: str) -> bool:
+    """Whether anything listens there; Ray itself would try for minutes. What this cannot tell counts as an answer."""
+    import grpc
+
+    if "://" in address or os.environ.get("RAY_USE_TLS", "0") != "0":
+        return True
+    with grpc.insecure_channel(address) as channel:
         try:
-            ray.init(address=address, **quiet)
-            return
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            if address != "auto" or os.environ.get("RAY_ADDRESS"):
-                where = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-                raise ClusterError(f"no Ray cluster answers at {where}: {_line(error)}; start one with: ray start --head") from None
-    ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE, **quiet)
+            grpc.channel_ready_future(channel).result(PATIENCE_TO_CONNECT)
+        except grpc.FutureTimeoutError:
+            return False
+    return True
 
 
 def _line(error: BaseException) -> str:

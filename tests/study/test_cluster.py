@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from motion_ablation.study import cluster
 from motion_ablation.study.cli import main
 from motion_ablation.study.cluster import Cluster, ClusterError, _Setup, _Worker, room
 from motion_ablation.study.pool import WorkerDied
@@ -178,9 +179,9 @@ def test_lost_workers_are_replaced_and_what_raises_is_not_retried(nodes: Nodes, 
     begun: list[str] = []
     told: list[str] = []
     tasks = ["a", f"die_once:{tmp_path}/died", "b", "raise", "die", "c", "d", "e"]
-    with Cluster(tmp_path / "study", nodes.address, tell=told.append) as cluster:
-        assert cluster.workers == 3 and cluster.gpus == 0
-        outcomes = dict(cluster.run_all(tasks, work, started=begun.append))
+    with Cluster(tmp_path / "study", nodes.address, tell=told.append) as joined:
+        assert joined.workers == 3 and joined.gpus == 0
+        outcomes = dict(joined.run_all(tasks, work, started=begun.append))
         assert not list((tmp_path / "study").iterdir()), "the probe is gone"
     assert sorted(begun) == sorted(tasks), "each is said to begin once"
     assert {task: str(outcome).split()[0] for task, outcome in outcomes.items() if task in "abcde"} == {task: task for task in "abcde"}
@@ -204,8 +205,8 @@ def test_a_lost_node_leaves_its_run_to_another(nodes: Nodes, work: Callable[[str
 
     plug = threading.Thread(target=pull_the_plug)
     plug.start()
-    with Cluster(tmp_path / "study", nodes.address, tell=told.append) as cluster:
-        outcomes = dict(cluster.run_all([f"hold:{tmp_path}:{name}" for name in "abc"], work))
+    with Cluster(tmp_path / "study", nodes.address, tell=told.append) as joined:
+        outcomes = dict(joined.run_all([f"hold:{tmp_path}:{name}" for name in "abc"], work))
     plug.join()
     assert sorted(outcomes) == [f"hold:{tmp_path}:{name}" for name in "abc"]
     assert all(isinstance(outcome, str) for outcome in outcomes.values())
@@ -217,8 +218,8 @@ def test_a_lost_node_leaves_its_run_to_another(nodes: Nodes, work: Callable[[str
 def test_workers_do_not_outlive_their_driver(nodes: Nodes, helper: Path, tmp_path: Path, how: signal.Signals) -> None:
     code = (
         "from cluster_helper import work\nfrom motion_ablation.study.cluster import Cluster\n"
-        f"with Cluster({str(tmp_path / 'study')!r}, {nodes.address!r}) as cluster:\n"
-        f"    list(cluster.run_all(['hold:{tmp_path}:{{}}'.format(name) for name in 'ab'], work))\n"
+        f"with Cluster({str(tmp_path / 'study')!r}, {nodes.address!r}) as joined:\n"
+        f"    list(joined.run_all(['hold:{tmp_path}:{{}}'.format(name) for name in 'ab'], work))\n"
     )
     driver = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     try:
@@ -239,9 +240,9 @@ def test_a_demand_that_no_node_meets_is_told(nodes: Nodes, tmp_path: Path) -> No
     assert not ray.is_initialized(), "nothing stays connected"
 
 
-@pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"no Ray cluster answers at 127.0.0.1:1: .*start one with: ray start --head"):
+def test_a_cluster_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE_TO_CONNECT", 0.5)
+    with pytest.raises(ClusterError, match=r"no Ray cluster answers at 127.0.0.1:1 \(nothing in 0.5 s\); start one with: ray start --head"):
         Cluster(tmp_path, "127.0.0.1:1").__enter__()
 
 
