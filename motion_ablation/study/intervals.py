@@ -4,7 +4,7 @@ A difference is known by its mean in each *group* (a reference video). Two sprea
 
 * **between groups**, as other references would differ. Under :data:`MANY` groups: Student's t on the groups' means. From there on:
   the cluster bootstrap, whole groups drawn with replacement, of the symmetric studentised mean (Hall 1988; Davison and Hinkley 1997, 2.4).
-* **within groups**, as other trainings or videos of the same references would differ: Student's t with the Welch-Satterthwaite freedom.
+* **within groups**, as other trainings and videos of the same references would differ: Student's t with the Welch-Satterthwaite freedom.
 
 The interval is the wider of the two, the p-value the larger: what holds for other references cannot be narrower than what holds for these.
 Everything that varies below a group (trainings, prompts, seeds) varies between the groups' means too: the first spread holds it all.
@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, nan, sqrt
+from math import inf, isfinite, isnan, nan, sqrt
 
 import numpy as np
 from scipy.optimize import brentq
@@ -83,10 +83,32 @@ class Interval:
     spreads: tuple[Spread, ...] = ()
 
 
-def group_of(values: Sequence[float]) -> Group:
-    """A group of values that vary independently of each other within it."""
-    count = len(values)
-    return Group(float(np.mean(values)), float(np.var(values, ddof=1)) / count if count > 1 else nan, count - 1.0)
+def group_of(*factors: Sequence[float]) -> Group:
+    """A group by what varies within it.
+
+    Args:
+        factors: the mean at each level of a factor, such as of each training over its videos, and of each video over the trainings. Crossed
+            factors' variances add up; their interaction is in both, so that the sum is rather too large. One level tells nothing.
+    """
+    group = Group(float(np.mean(factors[0])))
+    for levels in factors:
+        if len(levels) > 1:
+            group = joined(group, float(np.var(levels, ddof=1)) / len(levels), len(levels) - 1.0)
+    return group
+
+
+def joined(group: Group, variance: float, freedom: float) -> Group:
+    """The group with one more independent source of variance."""
+    if isnan(group.variance):
+        return Group(group.mean, variance, freedom)
+    parts = [(group.variance, group.freedom), (variance, freedom)]
+    return Group(group.mean, group.variance + variance, _welch(parts))
+
+
+def _welch(parts: Sequence[tuple[float, float]]) -> float:
+    """Welch and Satterthwaite's degrees of freedom of a sum of variances, each with its own."""
+    total = sum(variance for variance, _ in parts)
+    return total**2 / sum(variance**2 / freedom for variance, freedom in parts) if total > 0 else sum(freedom for _, freedom in parts)
 
 
 def interval(groups: Sequence[Group]) -> Interval:
@@ -121,13 +143,9 @@ def _between(means: np.ndarray) -> Spread | None:
 
 
 def _within(groups: Sequence[Group], difference: float) -> Spread | None:
-    variances = np.array([group.variance for group in groups])
-    if not np.isfinite(variances).all():
-        return None
-    freedoms = np.array([group.freedom for group in groups])
-    total = float(variances.sum())
-    freedom = total**2 / float((variances**2 / freedoms).sum()) if total > 0 else float(freedoms.sum())
-    return student(difference, sqrt(total) / len(groups), freedom)
+    parts = [(group.variance, group.freedom) for group in groups]
+    total = sum(variance for variance, _ in parts)
+    return student(difference, sqrt(total) / len(groups), _welch(parts)) if isfinite(total) else None
 
 
 def student(difference: float, error: float, freedom: float) -> Spread:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import nan
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ from torch import Tensor
 
 from motion_ablation import __version__
 from motion_ablation.metrics import METRICS
-from motion_ablation.study.intervals import Group
+from motion_ablation.study.intervals import Group, joined
 from motion_ablation.study.kept import DEVICE, NotKept, build_metric, measured, reference_video, runs_of, video
 from motion_ablation.study.plan import Run, Study
 
 DRAWS = 400
 SEED = 0
+
+Resampled = tuple[list[tuple[str, int]], Tensor]  # cells by prompt and seed, and the score of each draw
 
 
 def resampled_scores(metric: Any, videos: list[Tensor], reference: Tensor, draws: np.ndarray) -> Tensor:
@@ -54,27 +56,40 @@ class Resampler:
         """Why something could not be resampled, one for each metric."""
         return list(self._notes.values())
 
-    def group(self, cluster: Group, experiment: str, baseline: str, reference: str, noise: str, metric: str) -> Group:
+    def group(self, cluster: Group, experiment: str, baseline: str, reference: str, trainings: set[int], noise: str, metric: str) -> Group:
         """The cluster with the variance that its difference has over draws of videos; unchanged where that cannot be computed.
 
-        The bootstrap's variance is that of a mean of ``m`` videos, too small by ``(m - 1) / m``, which is made up for.
+        The bootstrap's variance is that of a mean of ``m`` videos, too small by ``(m - 1) / m``, which is made up for. The same videos
+        are drawn for every training.
+
+        Args:
+            trainings: seeds of the trainings that were compared.
         """
         try:
-            mine, theirs = (self._scores(name, reference, noise, metric) for name in (experiment, baseline))
+            mine, theirs = (self._mean_scores(name, reference, trainings, noise, metric) for name in (experiment, baseline))
         except (NotKept, OSError, ValueError) as error:
             self._notes.setdefault(metric, f"{metric}: its videos were not resampled, the spread over references stands alone: {error}.")
             return cluster
-        if mine is None or theirs is None or mine[0] != theirs[0] or len(mine[0]) < 2:
+        if mine is None or theirs is None or mine[0] != theirs[0]:
             return cluster
         count = len(mine[0])
         variance = float((mine[1] - theirs[1]).var(correction=1)) * count / (count - 1)
-        return Group(cluster.mean, variance if np.isfinite(variance) else nan, count - 1.0)
+        return joined(cluster, variance, count - 1.0) if isfinite(variance) else cluster
 
-    def _scores(self, experiment: str, reference: str, noise: str, metric: str) -> tuple[list[tuple[str, int]], Tensor] | None:
-        """The cells of an experiment's only training on a reference, and their resampled scores; None where the metric has no features."""
+    def _mean_scores(self, experiment: str, reference: str, trainings: set[int], noise: str, metric: str) -> Resampled | None:
+        """The resampled scores of an experiment on a reference, averaged over its trainings."""
         if experiment not in self._runs:
             self._runs[experiment] = runs_of(self.study, experiment)
-        run, result = next(found for (name, _), found in self._runs[experiment].items() if name == reference)
+        own = {seed: found for (name, seed), found in self._runs[experiment].items() if name == reference}
+        chosen = [own[seed] for seed in own if seed in trainings] or list(own.values())  # what trains nothing has one run, of any seed
+        found = [self._scores(run, result, noise, metric) for run, result in chosen]
+        scored = [part for part in found if part is not None]
+        if not scored or len(scored) < len(found) or any(keys != scored[0][0] for keys, _ in scored):
+            return None
+        return scored[0][0], torch.stack([scores for _, scores in scored]).mean(0)
+
+    def _scores(self, run: Run, result: dict[str, Any], noise: str, metric: str) -> Resampled | None:
+        """A run's resampled scores; None where there is one video or none, or where the metric has no features."""
         cells = {(cell["prompt"], cell["seed"]): cell for cell in result["cells"] if cell["noise"] == noise}
         keys = sorted(cells)
         if len(keys) < 2 or not (hasattr(METRICS[metric], "features_of") and hasattr(METRICS[metric], "from_features")):

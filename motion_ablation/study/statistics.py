@@ -5,7 +5,10 @@
 * **Levels.** Videos are averaged within a training, trainings within a reference, references with each other: an embedding is trained
   on one reference, so trainings are nested in references. The interval is made over references, whose means vary for all of these
   reasons; :mod:`motion_ablation.study.intervals` has the method and its measured coverage. With one reference it is made over its
-  trainings, or, with one training, over its videos, and the verdict says that it speaks of this reference only.
+  trainings and its videos, and the verdict says that it speaks of this reference only.
+* **Factors.** Training seeds and generated videos (prompts and generation seeds) are crossed: every training generates the same videos.
+  Within a reference their variances are estimated apart and added. Prompts and generation seeds are the same for every reference:
+  what all references have in common because of them is not told from the effect.
 * **Sets.** A metric of whole sets (``fid``) has one difference per training; how it would vary with other videos is found by resampling
   the videos (:mod:`motion_ablation.study.resampling`).
 * **Families.** Holm's correction is within a card and an initial noise, over all replacements and metrics; the differences of
@@ -46,7 +49,8 @@ def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None =
         p: two-sided. p_holm: corrected within the family. references, cells: how many it was taken over. detectable: the smallest
         true difference that would have been found with 80 % probability, at the strictest level of Holm's correction. verdict:
         ``better``, ``worse`` (``higher``, ``lower`` where neither is better), ``no difference shown``, ``same runs`` or ``no result``.
-        scope: what varied: ``references``, ``trainings`` or ``videos``; empty without an interval. What is not known is NaN.
+        scope: what varied: ``references``; of one ``trainings and videos`` or ``videos``; empty without an interval. What is not known is
+        NaN.
         ``attrs["notes"]`` says what could not be resampled, and why.
     """
     resampler = Resampler(study) if resampler is None else resampler
@@ -77,14 +81,13 @@ def _compare(study: Study, groups: dict[Any, pd.DataFrame], where: dict[str, Any
     pairs = None if mine is None or theirs is None else paired(mine, theirs, trains(study, experiment), trains(study, baseline))
     if pairs is None or pairs.empty:
         return {**where, **empty}, none
-    clusters, level = clusters_of(pairs)
-    if set_level(metric) and level == "videos":
-        clusters = [
-            resampler.group(cluster, experiment, baseline, reference, noise, metric)
-            for cluster, reference in zip(clusters, pairs["reference"].unique(), strict=True)
-        ]
-    found = interval(clusters)
-    scope = "references" if len(clusters) > 1 else level
+    clusters = clusters_of(pairs)
+    if set_level(metric):
+        for reference, cluster in clusters.items():
+            trainings = set(pairs.loc[pairs["reference"] == reference, "train_seed"])
+            clusters[reference] = resampler.group(cluster, experiment, baseline, reference, trainings, noise, metric)
+    found = interval(list(clusters.values()))
+    scope = "references" if len(clusters) > 1 else "trainings and videos" if pairs["train_seed"].nunique() > 1 else "videos"
     numbers = {"difference": found.difference, "low": found.low, "high": found.high, "p": found.p, "scope": scope if found.spreads else ""}
     return {**where, **numbers, "references": len(clusters), "cells": len(pairs), "verdict": ""}, found
 
@@ -119,12 +122,12 @@ def paired(mine: pd.DataFrame, theirs: pd.DataFrame, mine_trains: bool = True, t
     return merged.dropna(subset="difference")[["reference", "train_seed", "prompt", "seed", "difference"]]
 
 
-def clusters_of(pairs: pd.DataFrame) -> tuple[list[Group], str]:
-    """Each reference's mean difference with its spread, and what that is a spread of: ``trainings`` if any has several, else ``videos``."""
-    trainings = [[list(part["difference"]) for _, part in own.groupby("train_seed")] for _, own in pairs.groupby("reference", sort=False)]
-    if any(len(own) > 1 for own in trainings):
-        return [group_of([sum(part) / len(part) for part in own]) for own in trainings], "trainings"
-    return [group_of(own[0]) for own in trainings], "videos"
+def clusters_of(pairs: pd.DataFrame) -> dict[str, Group]:
+    """Each reference's mean difference, with the variance that its trainings and its videos, which are two crossed factors, give it."""
+    return {
+        str(reference): group_of(*(own.groupby(factor)["difference"].mean().tolist() for factor in ("train_seed", ["prompt", "seed"])))
+        for reference, own in pairs.groupby("reference", sort=False)
+    }
 
 
 def _corrected(family: list[tuple[dict[str, Any], Interval]]) -> list[dict[str, Any]]:

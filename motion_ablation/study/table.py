@@ -42,7 +42,7 @@ backbone alone.
 
 **Differences** are from the baseline on the same reference, training seed, prompt, seed and noise, in brackets their 95 % intervals: over
 references, Student's t on their means (from 8 references on, the studentised cluster bootstrap), but never narrower than what the spread
-over the trainings or videos of these references alone gives (for `fid` and `kid`, by resampling videos). `better` and `worse` hold at the
+over the trainings and videos of these references alone gives (for `fid` and `kid`, by resampling videos). `better` and `worse` hold at the
 5 % level after Holm's correction over all replacements and metrics of a card and a noise (`no_motion` is a family of its own). `{MARK}`:
 the interval excludes zero, but among so many comparisons that is not enough. "No difference shown" is not "no difference": the number in
 brackets is the smallest true difference that would have been found with 80 % probability, at the strictest level of Holm's correction."""

@@ -52,6 +52,27 @@ def test_nothing_between_references_is_covered_more_than_enough(few_draws: None)
     assert _covered("normal", 12, between=0.0) >= 0.95
 
 
+def test_trainings_and_videos_of_one_reference_are_covered_as_crossed_factors() -> None:
+    """Effects of the training, of the video, and of both together; either factor alone would miss the other."""
+    rng = np.random.default_rng(0)
+    hits = {"both": 0, "trainings": 0, "videos": 0}
+    for _ in range(STUDIES):
+        values = rng.normal(size=(3, 1)) + rng.normal(size=(1, 6)) + 0.5 * rng.normal(size=(3, 6))
+        factors = {"trainings": values.mean(1).tolist(), "videos": values.mean(0).tolist()}
+        for name, used in {"both": list(factors.values()), **{name: [means] for name, means in factors.items()}}.items():
+            found = interval([group_of(*used)])
+            hits[name] += found.low <= 0 <= found.high
+    assert hits["both"] / STUDIES >= 0.95 - 0.033
+    assert hits["videos"] / STUDIES < 0.85, "what a single factor covers"
+
+
+def test_factors_add_their_variances() -> None:
+    group = group_of([0.0, 2.0], [0.0, 1.0, 2.0])
+    assert (group.mean, group.variance) == (1.0, pytest.approx(2 / 2 + 1 / 3))
+    assert group.freedom == pytest.approx((4 / 3) ** 2 / (1**2 / 1 + (1 / 3) ** 2 / 2))
+    assert group_of([1.0], [0.0, 2.0]) == group_of([0.0, 2.0]) and isnan(group_of([1.0], [1.0]).variance)
+
+
 def test_the_check_can_fail() -> None:
     """The interval that a naive analysis would take, over all videos as if they were independent, misses far more often."""
     rng = np.random.default_rng(0)
