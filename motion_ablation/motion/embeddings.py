@@ -120,7 +120,8 @@ class MotionEmbeddings(nn.Module):
                         stack.enter_context(added(adapter.pairs(attention)))
                     for stream, config in self.config.streams().items():
                         owner = trained.name if config.shared else f"{trained.name}.{name}"
-                        apply = Application(self.streams[f"{stream}:{key(owner)}"], site, generating)
+                        uses = len(config.ports) if config.side == "inputs" else 1
+                        apply = Application(self.streams[f"{stream}:{key(owner)}"], site, generating, uses)
                         for handle in hook_projections(attention, config, apply):
                             stack.callback(handle.remove)
             yield
@@ -166,13 +167,30 @@ def matching(trained: Site, sites: list[Site]) -> Site:
 
 
 class Application:
-    """A stream at work at one attention of the current clip; a hook's body."""
+    """A stream at work at one attention of the current clip; a hook's body.
 
-    def __init__(self, stream: Any, site: Site, generating: bool) -> None:
-        self.stream, self.site, self.generating = stream, site, generating
+    Projections of an attention that take the same features, as q and k do, share one sum: half the work, forward and backward.
+
+    Args:
+        uses: how many projections take the same features; the sum is let go after the last.
+    """
+
+    def __init__(self, stream: Any, site: Site, generating: bool, uses: int = 1) -> None:
+        self.stream, self.site, self.generating, self.uses = stream, site, generating, uses
         self._dense: dict[int, Tensor | None] = {}
+        self._shared: tuple[Tensor, Tensor] | None = None
+        self._left = 0
 
     def __call__(self, features: Tensor) -> Tensor:
+        if self._shared is None or self._shared[0] is not features:
+            self._shared, self._left = (features, self._integrate(features)), self.uses
+        integrated = self._shared[1]
+        self._left -= 1
+        if self._left == 0:
+            self._shared = None
+        return integrated
+
+    def _integrate(self, features: Tensor) -> Tensor:
         site, frames = self.site, features.shape[1]
         if frames not in self._dense or not self.generating:
             self._dense[frames] = self.stream.dense(frames, site.height, site.width, self.generating)
