@@ -155,7 +155,10 @@ def student(difference: float, error: float, freedom: float) -> Spread:
 
 
 def _studentised(means: np.ndarray, plain: Spread) -> Spread:
-    """The symmetric studentised bootstrap over clusters; ``plain`` where too many draws hold one value only to give a quantile."""
+    """The symmetric studentised bootstrap over clusters; ``plain`` where too many draws hold one value only to give a quantile.
+
+    Scipy's bootstrap has the percentile, basic and BCa intervals, all of which cover too little with so few clusters.
+    """
     count = len(means)
     drawn = means[np.random.default_rng(SEED).integers(0, count, (DRAWS, count))]
     errors = drawn.std(1, ddof=1) / sqrt(count)
@@ -183,7 +186,7 @@ def _noncentrality(freedom: float, level: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's (1979) adjusted p-values, in the order given; NaN stays NaN and counts as no test."""
+    """Holm's (1979) adjusted p-values, in the order given; NaN stays NaN and counts as no test. Scipy has none."""
     values = np.asarray(p_values, dtype=np.float64)
     tested = np.flatnonzero(~np.isnan(values))
     order = tested[np.argsort(values[tested], kind="stable")]
