@@ -30,9 +30,10 @@ ROOMS: dict[str, set[str]] = {
     "module": GROUND | SIBLINGS | {"artefacts", "steps"},
     "pretrain": GROUND | {"data", "backbones", "metrics"},
     "calibration": GROUND | {"data", "metrics"},
+    "scoring": GROUND | {"data", "metrics"},
     "callbacks": GROUND | SIBLINGS | {"artefacts", "steps", "module", "pretrain"},
     "configure": GROUND | SIBLINGS | {"keys", "module", "pretrain", "callbacks"},
-    "study": GROUND | SIBLINGS | {"artefacts", "steps", "module", "pretrain", "callbacks", "configure", "calibration"},
+    "study": GROUND | SIBLINGS | {"artefacts", "steps", "module", "pretrain", "callbacks", "configure", "calibration", "scoring"},
     "cli": GROUND | SIBLINGS | {"module", "pretrain", "callbacks", "keys", "configure", "study"},
 }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,18 +46,20 @@ class Rung:
 
 
 def motion_error(truth: Truth, other: Truth) -> float:
-    """Mean distance, in half frames, between corresponding points of two motions: half of it object, half of it camera.
+    """Mean distance, in half frames, between the paths of corresponding points, each from its own start: half object, half camera.
 
-    Object: its centre and 8 points of its rim. Camera: 16 world points that start on a grid. Averaged over points and frames.
+    Object: its centre and 8 points of its rim, in the world, which the camera does not move. Camera: 16 world points that start on a grid,
+    on the screen. Averaged over points and frames. Where a motion happens is no part of its error.
     """
     paths = [_object_points(t) for t in (truth, other)], [_world_points(t, truth) for t in (truth, other)]
-    return float(np.mean([np.linalg.norm(a - b, axis=-1).mean() for a, b in paths]))
+    return float(np.mean([np.linalg.norm((a - a[:1]) - (b - b[:1]), axis=-1).mean() for a, b in paths]))
 
 
 def _object_points(truth: Truth) -> Array:
     turn = truth.angle[:, None] + _RIM
-    rim = truth.center[:, None] + truth.scale[:, None, None] * np.stack([np.cos(turn), np.sin(turn)], -1)
-    return np.concatenate([truth.center[:, None], rim], 1)
+    rim = (truth.scale / truth.zoom)[:, None, None] * np.stack([np.cos(turn), np.sin(turn)], -1)
+    center = truth.center / truth.zoom[:, None] + truth.pan
+    return np.concatenate([center[:, None], center[:, None] + rim], 1)
 
 
 def _world_points(truth: Truth, first: Truth) -> Array:
@@ -98,26 +101,30 @@ def _departures(scene: Scene, right: Truth, times: Array) -> Iterator[tuple[str,
 
 
 def _turned(right: Truth, angle: float) -> Truth:
-    """The paths of object and camera turned about their starts."""
+    """The paths of object and camera turned about their middles, where they stay in the frame."""
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    start, pan = right.center[:1], right.pan[:1]
-    return replace(right, center=start + (right.center - start) @ turn, pan=pan + (right.pan - pan) @ turn)
+    center, pan = _middle(right.center), _middle(right.pan)
+    return replace(right, center=center + (right.center - center) @ turn, pan=pan + (right.pan - pan) @ turn)
 
 
 def _mirrored(right: Truth) -> Truth:
-    """Left and right exchanged about the start."""
+    """Left and right exchanged about the middle of the path."""
     flip = np.array([-1.0, 1.0])
-    start, pan = right.center[:1], right.pan[:1]
+    center, pan = _middle(right.center), _middle(right.pan)
     angle = 2 * right.angle[0] - right.angle
-    return replace(right, center=start + (right.center - start) * flip, pan=pan + (right.pan - pan) * flip, angle=angle)
+    return replace(right, center=center + (right.center - center) * flip, pan=pan + (right.pan - pan) * flip, angle=angle)
 
 
 def _opposite(right: Truth) -> Truth:
-    """Every displacement negated, every growth and zoom inverted."""
-    first = {field.name: getattr(right, field.name)[:1] for field in fields(Truth)}
-    back = {name: 2 * first[name] - getattr(right, name) for name in ("center", "angle", "pan")}
-    grown = {name: first[name] ** 2 / getattr(right, name) for name in ("scale", "zoom")}
+    """Every displacement negated, every growth and zoom inverted, about the middle of the path."""
+    back = {name: 2 * _middle(getattr(right, name)) - getattr(right, name) for name in ("center", "angle", "pan")}
+    grown = {name: getattr(right, name).min() * getattr(right, name).max() / getattr(right, name) for name in ("scale", "zoom")}
     return replace(right, **back, **grown)
+
+
+def _middle(path: Array) -> Array:
+    middle: Array = (path.min(0) + path.max(0)) / 2
+    return middle
 
 
 def _another_look(scene: Scene, look: int) -> Scene:
@@ -137,10 +144,10 @@ def caption_ladder(videos: int = 24, frames: int = 4) -> Iterator[tuple[Tensor, 
         color, background, third, fourth = (str(name) for name in rng.choice(list(COLORS), 4, replace=False))
         scene = Scene(shape, color, background, motion="moving right", start=(0.0, 0.0), radius=0.38, travel=0.5)
         shown = torch.from_numpy(draw(scene, truth_at(scene, np.linspace(0, 1, frames)), 64))
-        wrong = {"shape": str(rng.choice([s for s in SHAPES if s != shape])), "color": third, "background": fourth}
-        order = rng.permutation(list(wrong))
+        wrong: dict[str, Any] = {"shape": str(rng.choice([s for s in SHAPES if s != shape])), "color": third, "background": fourth}
+        order = [str(key) for key in rng.permutation(list(wrong))]
         for count in range(4):
-            said = replace(scene, **{str(key): wrong[str(key)] for key in order[:count]})
+            said = replace(scene, **{key: wrong[key] for key in order[:count]})
             yield shown, said.caption(motion=False), count
 
 
@@ -152,7 +159,7 @@ def appearance_ladder(videos: int = 24, frames: int = 4) -> Iterator[tuple[Tenso
         color, background, third, fourth = (str(name) for name in rng.choice(list(COLORS), 4, replace=False))
         scene = Scene(shape, color, background, motion="moving right", start=(0.0, 0.0), radius=0.38, travel=0.5)
         truth = truth_at(scene, np.linspace(0, 1, frames))
-        unlike = {"shape": other, "color": third, "background": fourth}
+        unlike: dict[str, Any] = {"shape": other, "color": third, "background": fourth}
         order = [str(key) for key in rng.permutation(list(unlike))]
         reference = torch.from_numpy(draw(scene, truth, 64))
         for shared in range(4):

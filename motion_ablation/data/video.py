@@ -39,6 +39,8 @@ class VideoError(ValueError):
 class Window:
     """What to read of a video: ``frames`` frames at ``fps`` (None: the source's rate) from ``start`` seconds, and how to fit them.
 
+    With ``shorter``, a video that ends before has as many frames as it has.
+
     Raises:
         ValueError: a value out of its range.
     """
@@ -48,6 +50,7 @@ class Window:
     start: float
     size: int | Sequence[int]
     crop: str = "center"
+    shorter: bool = False
 
     def __post_init__(self) -> None:
         if self.frames < 1:
@@ -75,6 +78,7 @@ def read_clip(
     start: float = 0.0,
     size: int | Sequence[int],
     crop: str = "center",
+    shorter: bool = False,
 ) -> tuple[Tensor, float]:
     """Reads ``frames`` evenly spaced frames from a video, a GIF or a folder of images.
 
@@ -88,6 +92,7 @@ def read_clip(
         start: seconds to skip.
         size: pixels, one number or (height, width).
         crop: ``"center"`` crops to the target's aspect ratio, ``"none"`` squeezes the whole picture into it.
+        shorter: take fewer frames where the video ends first, instead of refusing it.
 
     Returns:
         ``(f, 3, h, w)`` float32 in ``[0, 1]``, and the frames per second.
@@ -96,12 +101,32 @@ def read_clip(
         VideoError: missing, empty, corrupt or truncated file, no video stream, too few frames, or a start past the end.
         ValueError: an argument out of its range.
     """
-    window = Window(frames, fps, start, size, crop)
+    window = Window(frames, fps, start, size, crop, shorter)
     path = Path(path).expanduser()
     if not path.exists():
         raise VideoError(f"{path}: no such file or folder")
     pictures, rate = _read_folder(path, window) if path.is_dir() else _read_file(path, window)
     return torch.stack(pictures), float(rate)
+
+
+def shape_of(path: str | Path) -> tuple[int, int]:
+    """Height and width in pixels, as shown, of a video or of the first image of a folder. Raises as :func:`read_clip`."""
+    path = Path(path).expanduser()
+    if path.is_dir() or not path.is_file() or path.stat().st_size == 0:
+        files = sorted((file for file in path.glob("*") if file.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+        if not files:  # the reader says what is wrong
+            read_clip(path, frames=1, size=1)
+        height, width = _read_image(files[0]).shape[1:]
+        return height, width
+    try:
+        with av.open(str(path)) as container:
+            frame = next(_decoded(container, container.streams.video[0]))
+            aspect = float(container.streams.video[0].sample_aspect_ratio or 1)
+    except (av.FFmpegError, IndexError, StopIteration):
+        read_clip(path, frames=1, size=1)
+        raise
+    shape = frame.height, round(frame.width * aspect)
+    return shape if round(frame.rotation / 90) % 2 == 0 else (shape[1], shape[0])
 
 
 def fit(image: Tensor, shape: tuple[int, int], crop: str, pixel_aspect: float = 1.0) -> Tensor:
@@ -157,7 +182,7 @@ def _read_from(path: Path, window: Window, seek: bool) -> tuple[list[Tensor], fl
             raise VideoError(f"{path}: holds no frame that can be decoded: corrupt or truncated")
         timed = ((_time(frame, path), frame) for frame in chain([first], decoded))
         pictures, end = pick(timed, times, tolerance, lambda frame: _picture(frame, stream, window), _lasting(stream))
-        if len(pictures) < window.frames:
+        if len(pictures) < window.frames and not (window.shorter and pictures and not _cut(container, stream, end - origin)):
             reason = _shortage(window, rate, len(pictures), end - origin, _promised(container, stream), 1 / _rate(stream))
             raise VideoError(f"{path}: {reason}")
     return pictures, rate
@@ -241,8 +266,17 @@ def _promised(container: av.container.InputContainer, stream: VideoStream) -> fl
     return (container.duration or 0) / av.time_base
 
 
+def _cut(container: av.container.InputContainer, stream: VideoStream, seconds: float) -> bool:
+    return _ends_early(_promised(container, stream), seconds, 1 / _rate(stream))
+
+
+def _ends_early(promised: float, seconds: float, frame: float) -> bool:
+    """Whether the data ends before the header says, by more than rounding."""
+    return promised - seconds > 1.5 * frame
+
+
 def _shortage(window: Window, rate: float, available: int, seconds: float, promised: float, frame: float) -> str:
-    if promised - seconds > 1.5 * frame:
+    if _ends_early(promised, seconds, frame):
         return f"truncated: its header says {promised:.2f} s, its data ends after {seconds:.2f} s"
     if available == 0:
         return f"starts past the end: start is {window.start:g} s, the video lasts {seconds:.2f} s"
@@ -265,7 +299,7 @@ def _read_folder(path: Path, window: Window) -> tuple[list[Tensor], float]:
     chosen = files[first : first + window.frames]
     if not chosen:
         raise VideoError(f"{path}: starts past the end: start is {window.start:g} s, its {len(files)} images last {len(files) / rate:g} s")
-    if len(chosen) < window.frames:
+    if len(chosen) < window.frames and not window.shorter:
         # Images have no timestamps: a higher rate gives no more of them.
         raise VideoError(f"{path}: {_too_short(window, rate, len(chosen)).removesuffix(' or a higher fps')}")
     return [fit(_read_image(file), window.shape, window.crop) for file in chosen], rate

@@ -3,6 +3,7 @@
 from motion_ablation.metrics.appearance_leakage import AppearanceLeakage, appearance_leakage
 from motion_ablation.metrics.background_consistency import BackgroundConsistency, vbench_consistency
 from motion_ablation.metrics.base import METRICS, PerSampleMetric, VideoMetric
+from motion_ablation.metrics.calibrated_motion import calibrated_motion_fidelity
 from motion_ablation.metrics.diversity import Diversity, diversity
 from motion_ablation.metrics.dynamic_degree import DynamicDegree, dynamic_degree
 from motion_ablation.metrics.features import (
@@ -16,7 +17,7 @@ from motion_ablation.metrics.features import (
 from motion_ablation.metrics.frechet import FrechetDistance, frechet_from_features
 from motion_ablation.metrics.inception import InceptionFeatures
 from motion_ablation.metrics.kernel_distance import KernelDistance, kernel_distance
-from motion_ablation.metrics.motion_fidelity import MotionFidelity, motion_fidelity, track_correlations
+from motion_ablation.metrics.motion_fidelity import MotionFidelity, dmt_motion_fidelity, motion_fidelity, track_correlations
 from motion_ablation.metrics.motion_smoothness import MotionSmoothness, motion_smoothness
 from motion_ablation.metrics.raft import RaftTracker
 from motion_ablation.metrics.subject_consistency import SubjectConsistency
@@ -52,7 +53,9 @@ __all__ = [
     "VideoMetric",
     "VisionEncoder",
     "appearance_leakage",
+    "calibrated_motion_fidelity",
     "diversity",
+    "dmt_motion_fidelity",
     "dynamic_degree",
     "embed_videos",
     "frechet_from_features",

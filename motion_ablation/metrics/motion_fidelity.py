@@ -13,7 +13,7 @@ from motion_ablation.metrics.trackers import Tracker, Tracks, load_tracker, trac
 
 STILL = 2e-3
 PROTOCOLS = {
-    "calibrated": "displacements over several lags agree in direction, speed and place; camera by homography, apart from objects",
+    "calibrated": "displacements across 1/8, 1/4, 1/2 of the clip agree in direction, speed and place; camera (homography) apart",
     "two_way": "best track correlation, both ways, halved (DMT's formula); steps that are not seen left out",
     "dmt": "best track correlation, one way, same index less one (DMT's released script); a still step counts 0",
 }

@@ -18,6 +18,7 @@ EPILOG = """examples:
   motion-ablation run CARD --config experiments/backbones/zeroscope.yaml     every experiment on another backbone
   motion-ablation show experiments/studies/*.yaml                             what would run, and what it costs
   motion-ablation status results/integration                                  which runs are done, failed or missing
+  motion-ablation score my_clip.mp4 generated/*.mp4 --prompt "a cat on a sofa"  any method's videos, every metric
   motion-ablation report results/integration                                 tables and sheets again, without running
   tensorboard --logdir results"""
 
@@ -98,6 +99,25 @@ def _parser() -> argparse.ArgumentParser:
     exported.set_defaults(command=_export)
     exported.add_argument("file", help="a trained motion.safetensors with the paper's streams")
     exported.add_argument("--output", default="motion_embed.pt", help="the new file (%(default)s)")
+
+    score = commands.add_parser("score", help="score any videos on disk against a reference, with every metric")
+    score.set_defaults(command=_score)
+    score.add_argument("reference", help="the video whose motion was asked for: mp4, webm, mov, gif or a folder of images")
+    score.add_argument("videos", nargs="+", metavar="VIDEO", help="videos to score, from any method; VIDEO.txt beside one holds its prompt")
+    score.add_argument("--prompt", default="", help="text of the videos that have none beside them")
+    score.add_argument("--metrics", nargs="+", help="names, as in motion-ablation list (all that can be had)")
+    score.add_argument("--clip", default="shapes", metavar="SOURCE", help="CLIP of the image metrics: a folder, a hub id (%(default)s)")
+    score.add_argument("--tracker", default="opencv", help="opencv, raft or cotracker3, or NAME:PATH of its weights (%(default)s)")
+    score.add_argument("--frames", type=_positive, default=128, help="most frames to read (%(default)s)")
+    score.add_argument("--fps", type=float, help="rate to read at (each video's own)")
+    score.add_argument("--json", metavar="FILE", help="also write scores and protocols to a file")
+
+    calibrated = commands.add_parser("calibrate", help="measure how well every metric ranks videos whose truth is known")
+    calibrated.set_defaults(command=_calibrate)
+    calibrated.add_argument("--output", default="results/calibration", help="folder for the report (%(default)s)")
+    calibrated.add_argument("--references", nargs="+", help="built-in references of known motion (orbit slide bounce zoom pan)")
+    calibrated.add_argument("--looks", type=_positive, default=3, help="appearances per reference, 2 or more (%(default)s)")
+    calibrated.add_argument("--trackers", nargs="+", default=["opencv"], help="point trackers; the first is the default's (%(default)s)")
 
     pretrained = commands.add_parser("pretrain-report", help="measure the built-in backbone")
     pretrained.set_defaults(command=_pretrain_report)
@@ -229,6 +249,34 @@ def _export(options: argparse.Namespace) -> int:
     tensors = to_released(MotionEmbeddings.load(options.file))
     write_released(tensors, options.output)
     print(f"{options.output}: {len(tensors)} tensors")
+    return 0
+
+
+def _score(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import track
+
+    from motion_ablation.scoring import score_files, write_json
+
+    if options.clip == "shapes":
+        print("note: the built-in CLIP knows the built-in world only; else use --clip openai/clip-vit-base-patch32", file=sys.stderr)
+    scores = score_files(
+        options.reference, options.videos, metrics=options.metrics, prompt=options.prompt, network=options.clip, tracker=options.tracker,
+        frames=options.frames, fps=options.fps, track=lambda videos: track(videos, "scoring", console=Console(stderr=True)),
+    )  # fmt: skip
+    print(scores.to_table())
+    if options.json:
+        write_json(options.json, scores)
+        print(f"scores and protocols are in {options.json}", file=sys.stderr)
+    return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from motion_ablation.calibration.ladders import REFERENCES
+    from motion_ablation.calibration.report import calibrate, verdict
+
+    found = calibrate(options.output, options.references or REFERENCES, options.looks, options.trackers)
+    print(f"{verdict(found)}\n{options.output}: report.md, report.json, rungs.csv and figures")
     return 0
 
 

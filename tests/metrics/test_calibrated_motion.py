@@ -46,7 +46,7 @@ def test_camera_is_found_under_outliers(turn: float, zoom: float, pan: float, se
     end = moved(true, PLACES) + rng.normal(0, 0.001, PLACES.shape)
     wrong = rng.random(len(PLACES)) < 0.3
     end[wrong] += rng.uniform(-0.5, 0.5, (int(wrong.sum()), 2))
-    assert np.abs(moved(camera_motion(PLACES, end), GRID) - moved(true, GRID)).max() < 0.02
+    assert np.abs(moved(camera_motion(PLACES, end), GRID) - moved(true, GRID)).max() < 0.03
 
 
 def test_an_object_is_no_camera() -> None:
