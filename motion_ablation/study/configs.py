@@ -11,6 +11,7 @@ import yaml
 
 from motion_ablation.configure import resolve
 from motion_ablation.study.plan import INCIDENTAL, Study
+from motion_ablation.study.runner import quiet
 
 UNSET = "(not set)"
 
@@ -34,7 +35,8 @@ class Configuration:
 
 def configurations(study: Study) -> list[Configuration]:
     """The configuration of every experiment, as Lightning wrote it into the first of its runs that has one."""
-    defaults = resolve([])
+    with quiet():
+        defaults = resolve([])
     found = []
     for experiment in study.experiments:
         owner = study.same_as.get(experiment, experiment)
@@ -54,20 +56,27 @@ def _read(path: Path) -> str:
         return ""
 
 
-def differences(config: dict[str, Any], defaults: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Key, default and own value, as text, of what differs; what changes no result (paths, progress bars) is left out."""
-    own, common = flat(config), flat(defaults)
-    changed = [key for key in dict.fromkeys([*common, *own]) if own.get(key, UNSET) != common.get(key, UNSET)]
-    return [(key, common.get(key, UNSET), own.get(key, UNSET)) for key in changed if not _incidental(key)]
+def differences(config: Any, defaults: Any, key: str = "") -> list[tuple[str, str, str]]:
+    """Dotted key, default and own value, as compact JSON, of what differs; what changes no result (paths, progress bars) is left out.
+
+    Mappings are compared key by key, lists as a whole.
+    """
+    if _incidental(key) or config == defaults:
+        return []
+    if not isinstance(config, dict) or not isinstance(defaults, dict):
+        return [(key, _text(defaults), _text(config))]
+    keys = dict.fromkeys([*defaults, *config])
+    return [
+        change
+        for name in keys
+        for change in differences(config.get(name, UNSET), defaults.get(name, UNSET), f"{key}.{name}" if key else str(name))
+    ]
 
 
-def flat(config: Any, key: str = "") -> dict[str, str]:
-    """Leaves by dotted key, as compact JSON; a list is a leaf, and so is an empty mapping."""
-    if not isinstance(config, dict) or not config:
-        return {key: json.dumps(config, default=str, ensure_ascii=False)}
-    return {name: leaf for part, value in config.items() for name, leaf in flat(value, f"{key}.{part}" if key else str(part)).items()}
+def _text(value: Any) -> str:
+    return UNSET if value == UNSET else json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _incidental(key: str) -> bool:
     section, _, rest = key.partition(".")
-    return rest.split(".")[0] in INCIDENTAL.get(section, ())
+    return bool(rest) and rest.split(".")[0] in INCIDENTAL.get(section, ())

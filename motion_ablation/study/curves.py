@@ -12,7 +12,7 @@ from motion_ablation.study.plan import Study
 
 TAG = "train/loss"
 POINTS = 120
-HALF_LIFE = 0.05  # of the whole curve
+HALF_LIFE = 0.1  # of the whole curve
 
 Curve = tuple[np.ndarray, np.ndarray]
 
@@ -20,12 +20,14 @@ Curve = tuple[np.ndarray, np.ndarray]
 def read_curve(folder: Path, tag: str = TAG) -> Curve | None:
     """Steps and values of a scalar that a run logged; None if it logged none, or if its files cannot be read."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.compat.tensorflow_stub.errors import OpError
 
+    if not any(folder.glob("events.out.tfevents.*")):
+        return None
     keep = {"scalars": 0, "images": 1, "audio": 1, "histograms": 1, "compressedHistograms": 1, "tensors": 1}
     try:
-        events = EventAccumulator(str(folder), size_guidance=keep).Reload()
-        scalars = events.Scalars(tag)
-    except (KeyError, OSError, ValueError):
+        scalars = EventAccumulator(str(folder), size_guidance=keep).Reload().Scalars(tag)
+    except (KeyError, OSError, ValueError, OpError):
         return None
     steps, values = (np.array([getattr(scalar, name) for scalar in scalars], float) for name in ("step", "value"))
     finite = np.isfinite(values)
@@ -61,7 +63,7 @@ def training_curves(study: Study) -> dict[str, list[tuple[str, Curve]]]:
     """
     found: dict[str, list[tuple[str, Curve]]] = {}
     for run in study.runs:
-        curve = read_curve(run.folder) if run.trains and run.folder.is_dir() else None
+        curve = read_curve(run.folder) if run.trains else None
         if curve is not None:
             steps, values = thinned(curve)
             found.setdefault(run.reference, []).append((run.experiment, (steps, smoothed(values))))
@@ -73,7 +75,7 @@ def colors(experiments: list[str], baseline: str) -> dict[str, tuple[str, str]]:
     others = [name for name in experiments if name != baseline]
     styles = ("-", "--", ":", "-.")
     chosen = {name: (CURVES[index % len(CURVES)], styles[index // len(CURVES) % len(styles)]) for index, name in enumerate(others)}
-    return {**chosen, baseline: (INK[0], "-")}
+    return {baseline: (INK[0], "-"), **chosen}
 
 
 def curves_panel(axes: Axes, curves: list[tuple[str, Curve]], look: dict[str, tuple[str, str]]) -> None:

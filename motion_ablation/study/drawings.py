@@ -15,7 +15,7 @@ from motion_ablation.study.plan import Study
 
 DASHES = {"-": "none", "--": "6 3", ":": "2 3", "-.": "6 3 2 3"}
 CURVES_NOTE = (
-    "The training loss of every run that learnt, averaged over its past (half-life: a twentieth of the training), because it jumps with "
+    "The training loss of every run that learnt, averaged over its past (half-life: a tenth of the training), because it jumps with "
     "the drawn timestep. Runs that use what another run has learnt have no curve. Losses of different objectives are not comparable."
 )
 
@@ -31,12 +31,13 @@ class Drawing:
 def forests(comparisons: pd.DataFrame) -> list[Drawing]:
     """One panel per metric of a card's and a noise's comparisons."""
     shown = drawn(comparisons)
+    names = list(dict.fromkeys(shown["experiment"]))
     found = []
     for metric in dict.fromkeys(shown["metric"]):
         rows = shown[shown["metric"] == metric]
         with styled():
-            figure, (axes,) = panels(1, panel_height(rows))
-            forest_panel(axes, rows)
+            figure, (axes,) = panels(1, panel_height(names))
+            forest_panel(axes, rows, names)
             found.append(Drawing(data_address(svg(figure).encode(), "image/svg+xml"), forest_words(rows)))
     return found
 

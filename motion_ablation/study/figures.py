@@ -17,6 +17,7 @@ from motion_ablation.data.video import replacing
 
 COLUMN = 3.4  # inches: the width of a column in a paper of two
 # On white, and on black; chosen to be told apart in grey and by the colour-blind, with the markers' help.
+PAPER = ("#ffffff", "#17171b")
 INK = ("#1b1b20", "#e6e6ea")
 FAINT = ("#c9c9d1", "#4a4a55")
 BETTER = ("#00705a", "#3fc8a4")
@@ -26,7 +27,7 @@ CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#8a
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 7,
-    "axes.titlesize": 7.5,
+    "axes.titlesize": 7,
     "axes.labelsize": 7,
     "xtick.labelsize": 6.5,
     "ytick.labelsize": 6.5,
@@ -50,6 +51,7 @@ STYLE: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "motion-ablation",  # the same study gives the same file
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.06,
 }
 
 
@@ -87,7 +89,7 @@ def svg(figure: Figure) -> str:
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawing = re.sub(r"^.*?(?=<svg)|<metadata>.*?</metadata>", "", file.getvalue(), flags=re.S)
-    names = {pair: f"--c{index}" for index, pair in enumerate((INK, FAINT, BETTER, WORSE, UNCLEAR))}
+    names = {pair: f"--c{index}" for index, pair in enumerate((PAPER, INK, FAINT, BETTER, WORSE, UNCLEAR))}
     for pair, name in names.items():
         drawing = drawing.replace(pair[0], f"var({name})")
     light, dark = (";".join(f"{name}:{pair[index]}" for pair, name in names.items()) for index in (0, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import torch
 from einops import rearrange
 from matplotlib.figure import Figure
@@ -12,6 +14,7 @@ from motion_ablation.study.figures import COLUMN
 from motion_ablation.study.sheet import REFERENCE, Row, evenly, image_of
 
 FRAMES = 6
+LINE, LETTERS = 0.13, 18  # inches from line to line, letters to the inch
 
 
 def filmstrips(videos: dict[str, Tensor], row: Row, width: float = COLUMN) -> Figure:
@@ -22,7 +25,9 @@ def filmstrips(videos: dict[str, Tensor], row: Row, width: float = COLUMN) -> Fi
     """
     size = next(iter(videos.values())).shape[-2:]
     columns = min(FRAMES, *map(len, videos.values()))
-    label, title = 0.3 * width, 0.2
+    label = max(map(len, videos)) / LETTERS + 0.1
+    words = textwrap.wrap(f"“{row.prompt}”, seed {row.seed}, {row.noise} noise", int(LETTERS * width))
+    title = LINE * len(words) + 0.06
     padding = (0, gap(size[1]), 0, gap(size[1]))
     strips = [F.pad(evenly(frames, size, columns), padding, value=1.0) for frames in videos.values()]
     picture = torch.cat([rearrange(strip, "f c h w -> c h (f w)") for strip in strips], 1)
@@ -36,7 +41,7 @@ def filmstrips(videos: dict[str, Tensor], row: Row, width: float = COLUMN) -> Fi
         middle = 1 - (index + 0.5) / len(videos)
         weight = "bold" if name == REFERENCE else "normal"
         axes.text(-0.02, middle, name, transform=axes.transAxes, ha="right", va="center", fontsize=6.5, weight=weight)
-    figure.text(label / width, 1, f"“{row.prompt}”, seed {row.seed}, {row.noise} noise", ha="left", va="top", fontsize=6.5)
+    figure.text(0.01, 1, "\n".join(words), ha="left", va="top", fontsize=6.5, linespacing=1.1)
     return figure
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 
 from motion_ablation.study.forest import tone
-from motion_ablation.study.statistics import MISSING, SAME, UNSURE
+from motion_ablation.study.statistics import MISSING, ONLY, SAME, UNSURE
 from motion_ablation.study.table import number, signed, smallest
 
 
 @dataclass(frozen=True)
 class Part:
-    """A clause, and whether it tells of something ``better``, ``worse`` or neither (empty)."""
+    """A clause, and what it tells of: something ``better``, ``worse`` or just ``different``, or nothing that is shown (empty)."""
 
     text: str
     tone: str = ""
@@ -49,18 +49,18 @@ def _parts(rows: pd.DataFrame) -> list[Part]:
         elif str(row.verdict).startswith(UNSURE):
             unsure.append(f"{name} ({smallest(row._asdict())})")
         else:
-            shown.append(Part(f"{name} {row.verdict} by {number(abs(row.difference))}{_interval(row)}", _mark(row)))
+            shown.append(Part(f"{name} {row.verdict.removesuffix(ONLY)} by {number(abs(row.difference))}{_interval(row)}", _mark(row)))
     parts = shown
     if unsure:
-        parts.append(Part("no difference shown in " + ", ".join(unsure), "unclear"))
+        parts.append(Part(f"{UNSURE} in {', '.join(unsure)}"))
     if missing:
-        parts.append(Part("no result for " + ", ".join(missing), "unclear"))
+        parts.append(Part(f"{MISSING} for {', '.join(missing)}"))
     return parts
 
 
 def _mark(row: Any) -> str:
     found = tone(str(row.verdict))
-    return "" if found == "unclear" else found
+    return "different" if found == "unclear" else found
 
 
 def _interval(row: Any) -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from motion_ablation.study.figures import BETTER, FAINT, INK, UNCLEAR, WORSE, panels
+from motion_ablation.study.figures import BETTER, FAINT, INK, PAPER, UNCLEAR, WORSE, panels
 from motion_ablation.study.scores import higher_is_better
 from motion_ablation.study.statistics import MISSING, SAME
 from motion_ablation.study.table import heading, signed
@@ -22,9 +22,10 @@ MARKERS = {"better": ("D", BETTER[0]), "worse": ("s", WORSE[0])}
 def forest(comparisons: pd.DataFrame, columns: int = 2) -> Figure:
     """One panel per metric of ``comparisons``, which are :func:`drawn` of one card and one noise; see :func:`forest_panel`."""
     metrics = list(dict.fromkeys(comparisons["metric"]))
-    figure, axes = panels(len(metrics), panel_height(comparisons), columns=columns)
-    for metric, place in zip(metrics, axes, strict=True):
-        forest_panel(place, comparisons[comparisons["metric"] == metric])
+    names = list(dict.fromkeys(comparisons["experiment"]))
+    figure, axes = panels(len(metrics), panel_height(names), columns=columns)
+    for index, (metric, place) in enumerate(zip(metrics, axes, strict=True)):
+        forest_panel(place, comparisons[comparisons["metric"] == metric], names, labels=index % columns == 0, ticks=3)
     return figure
 
 
@@ -33,33 +34,35 @@ def drawn(comparisons: pd.DataFrame) -> pd.DataFrame:
     return comparisons[np.isfinite(comparisons["difference"]) & ~comparisons["verdict"].isin([SAME, MISSING])]
 
 
-def panel_height(comparisons: pd.DataFrame) -> float:
-    """Inches that a panel needs for the experiments of ``comparisons``."""
-    return 0.6 + ROW * max(1, comparisons["experiment"].nunique())
+def panel_height(names: list[str]) -> float:
+    """Inches that a panel needs for so many experiments."""
+    return 0.6 + ROW * max(1, len(names))
 
 
-def forest_panel(axes: Axes, rows: pd.DataFrame) -> None:
+def forest_panel(axes: Axes, rows: pd.DataFrame, names: list[str], labels: bool = True, ticks: int = 4) -> None:
     """Draws one metric: a row per experiment, the baseline as the line at zero.
 
     A full diamond is a difference for the better, a square one for the worse, a ring one that is not shown; the tinted side is the better
     one. A difference without an interval is drawn without one.
 
     Args:
-        rows: of :func:`drawn`, of one metric.
+        rows: of :func:`drawn`, of one metric. names: of the experiments, from top to bottom. labels: whether to show them.
+        ticks: about how many numbers to show.
     """
     metric = str(rows["metric"].iloc[0])
     axes.axvline(0, color=INK[0], linewidth=0.7, zorder=1)
-    for place, row in enumerate(rows.itertuples()):
+    for row in rows.itertuples():
+        place = names.index(str(row.experiment))
         marker, color = MARKERS.get(tone(str(row.verdict)), ("o", UNCLEAR[0]))
         if math.isfinite(row.low) and math.isfinite(row.high):
             axes.plot([row.low, row.high], [place, place], color=color, linewidth=1.2, zorder=2, solid_capstyle="butt")
-        filled = color if marker != "o" else "white"
+        filled = color if marker != "o" else PAPER[0]
         axes.plot(row.difference, place, marker, color=color, markerfacecolor=filled, markersize=3.6, markeredgewidth=0.9, zorder=3)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), list(rows["experiment"]))
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), names if labels else [""] * len(names))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10]))
     axes.set_title(heading(metric), loc="left")
     axes.margins(x=0.08)
     low, high = axes.get_xlim()

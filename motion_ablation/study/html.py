@@ -42,7 +42,16 @@ def context(study: Study, shows: Shown, compared: pd.DataFrame) -> dict[str, Any
     groups, note = _films(study)
     curves = training_curves(study)
     key, panels = drawings.curves(study, curves)
-    sections = [(noise["anchor"], f"{noise['name']} noise") for noise in noises]
+    shown_differences = [
+        (f"{card['name']}, {noise['name']} noise", finding.experiment, part)
+        for noise in noises
+        for card in noise["cards"]
+        for finding in card["findings"]
+        for part in finding.parts
+        if part.tone
+    ]
+    sections = [("shown", "What is shown")] if noises else []
+    sections += [(noise["anchor"], f"{noise['name']} noise") for noise in noises]
     sections += [("videos", "Videos")] if groups else []
     sections += [("training", "Training")] if curves else []
     sections += [("cost", "Cost"), ("configurations", "Configurations"), ("versions", "Versions")]
@@ -55,7 +64,9 @@ def context(study: Study, shows: Shown, compared: pd.DataFrame) -> dict[str, Any
         "lost": lost(study),
         "shared": [f"{name} resolves to the same configuration as {owner}: computed once." for name, owner in study.same_as.items()],
         "noises": noises,
-        "notes": [text for note in [*shows.notes, *compared.attrs.get("notes", []), NOTES] for text in plain(note)],
+        "shown_differences": shown_differences,
+        "remarks": [text for note in [*shows.notes, *compared.attrs.get("notes", [])] for text in plain(note)],
+        "notes": plain(NOTES),
         "films": groups,
         "films_note": note,
         "curves": panels,
@@ -85,7 +96,7 @@ def _facts(study: Study, frame: pd.DataFrame) -> list[tuple[str, str]]:
     results = [result for run in study.runs if (result := run.result()) is not None]
     done = [result for result in results if result["status"] == "done"]
     videos = frame[frame["prompt"] != ""]
-    steps = sorted({result["steps"] for result in done if result["parameters"]["trainable"]})
+    steps = sorted({result["steps"] for result in done} - {0})
     sources = dict.fromkeys(f"{result['config']['model']['backbone']['source']} ({result['backbone']})" for result in done)
     facts = {
         "Runs": f"{len(done)} of {len(study.runs)} done, {sum(result['status'] == 'failed' for result in results)} failed",
@@ -114,6 +125,7 @@ def _noise(study: Study, noise: str, shows: Shown, scaled: pd.DataFrame) -> dict
                 "question": f"{card.action}: {card.part}. {card.why}",
                 "baseline": card.baseline,
                 "findings": findings(rows),
+                "one_reference": rows["references"].max() == 1,
                 "panels": drawings.forests(rows),
                 "differences": difference_grid(rows, f"Differences from {card.baseline}, {noise} noise"),
             }

@@ -29,7 +29,7 @@ FOOT = "\\studyend\n"
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
     "±": r"$\pm$", "×": r"$\times$", "–": "--", "—": "---", "“": "``", "”": "''", "‘": "`", "’": "'", "·": r"$\cdot$",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "→": r"$\rightarrow$", "…": r"\ldots{}", "−": r"$-$",
 }  # fmt: skip
@@ -41,7 +41,7 @@ def escape(text: str) -> str:
 
 
 def _plain(character: str) -> str:
-    if character.isascii() or ("À" <= character <= "ÿ" and character.isalpha()):
+    if character.isascii() or ("À" <= character <= "ÿ" and character.isalpha() and character not in "ÐÞðþ"):
         return character
     near = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return "".join(SPECIAL.get(part, part) for part in near) or "?"
@@ -78,7 +78,7 @@ def card_table(card: Card, noise: str, metrics: list[str], frame: pd.DataFrame, 
     rows = []
     for experiment in experiments:
         cells = [cell(found[experiment, metric], (experiment, metric) in bold) for metric in metrics]
-        name = escape(experiment) + (" (baseline)" if experiment == card.baseline else "")
+        name = escape(experiment) + (" (baseline)" if experiment == card.baseline != "baseline" else "")
         rows.append(" & ".join([name, *cells]) + r" \\")
     rows.insert(1, r"\midrule")
     if controls:
@@ -112,7 +112,7 @@ def cell(value: Estimate | None, bold: bool) -> str:
     if value is None:
         return "--"
     mean = f"${number(value.mean)}$"
-    error = "" if value.error is None else rf"{{\scriptsize$\,\pm\,{number(value.error)}$}}"
+    error = "" if value.error is None else rf"{{\scriptsize$\,\pm{number(value.error)}$}}"
     return (rf"$\mathbf{{{number(value.mean)}}}$" if bold else mean) + error
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from motion_ablation.data.video import replacing
@@ -47,9 +49,9 @@ def write_report(study: Study) -> str:
             part.write_text(content, encoding="utf-8")
     with replacing(study.folder / "scores.parquet") as part:
         frame.to_parquet(part, index=False)
-    write_figures(study, shows.comparisons(compared))
+    figures = write_figures(study, shows.comparisons(compared))
     write_sheets(study)
-    _write_tensorboard(study.folder / TENSORBOARD, text)
+    _write_tensorboard(study.folder / TENSORBOARD, text, figures)
     return text
 
 
@@ -74,7 +76,11 @@ def write_figures(study: Study, compared: pd.DataFrame) -> list[Path]:
     return [path for paths in written.values() for path in paths]
 
 
-def _write_tensorboard(folder: Path, text: str) -> None:
+def _write_tensorboard(folder: Path, text: str, figures: list[Path]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with SummaryWriter(str(folder)) as writer:
         writer.add_text("table", text)
+        for path in figures:
+            if path.suffix == ".png" and path.stem.startswith("forest"):
+                with Image.open(path) as image:
+                    writer.add_image(path.stem, np.asarray(image.convert("RGB")), dataformats="HWC")
