@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from motion_ablation.metrics.camera import LEAST, camera_motion, moved
-from motion_ablation.metrics.trackers import Tracker, Tracks
+from motion_ablation.metrics.tracks import Tracks
 
 Array = NDArray[np.float64]
 
@@ -21,8 +20,6 @@ REACH = 0.5
 """How far apart, in half frames, motions may be and still count as at one place: the width of a Gaussian."""
 FEWEST = 3
 """Fewer moving tracks than this at one moment are taken for tracking errors."""
-STARTS = 4
-"""Points are chosen anew this many times per video, since objects that flicker or enter late hold none of the first frame's."""
 LAGS = (1 / 8, 1 / 4, 1 / 2)
 """Displacements are taken across these shares of the video."""
 _SIDE = np.linspace(-0.9, 0.9, 6)
@@ -161,48 +158,3 @@ def _one_way(a: Moment, b: Moment, reach: float) -> tuple[float, float]:
     other = b.steps[nearest]
     shared = 2 * (a.steps * other).sum(1)
     return float(np.where(shared > 0, near * shared, shared).mean()), own + float((other**2).sum(1).mean())
-
-
-class Restarted:
-    """A tracker that begins anew at evenly spaced frames and follows each set of points for half the video.
-
-    Objects that flicker, or that enter late, hold none of the first frame's points.
-
-    Args:
-        tracker: what follows the points. starts: how many times per video.
-    """
-
-    def __init__(self, tracker: Tracker, starts: int = STARTS) -> None:
-        self.tracker, self.starts = tracker, starts
-        self.name = f"{tracker.name}, {starts} starts"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Restarted) and (self.tracker, self.starts) == (other.tracker, other.starts)
-
-    def __hash__(self) -> int:
-        return hash((id(self.tracker), self.starts))
-
-    def stretches(self, frames: int) -> list[tuple[int, int]]:
-        """First and last frame of each set of points."""
-        first = sorted({round(index * frames / self.starts) for index in range(self.starts)} - {frames - 1, frames}) or [0]
-        return [(begin, min(frames - 1, begin + frames // 2)) for begin in first]
-
-    def __call__(self, frames: Tensor) -> Tracks:
-        """Tracks ``(b, f, 3, h, w)``; the sets lie side by side, and a point is invisible outside its own stretch."""
-        total, parts = frames.shape[1], []
-        for begin, last in self.stretches(total):
-            found = self.tracker(frames[:, begin : last + 1])
-            before = found.points[:, :1].expand(-1, begin, -1, -1)
-            after = found.points[:, -1:].expand(-1, total - 1 - last, -1, -1)
-            visible = found.visible.new_zeros(len(frames), total, found.visible.shape[-1])
-            visible[:, begin : last + 1] = found.visible
-            parts.append(Tracks(torch.cat([before, found.points, after], 1), visible))
-        return Tracks(torch.cat([part.points for part in parts], 2), torch.cat([part.visible for part in parts], 2))
-
-    def lost(self, tracks: Tracks) -> Tensor:
-        """Share of each video's points, ``(b,)``, that are not followed to the end of their stretch."""
-        stretches = self.stretches(tracks.points.shape[1])
-        sets = tracks.visible.chunk(len(stretches), 2)
-        began = torch.stack([part[:, begin] for part, (begin, _) in zip(sets, stretches, strict=True)])
-        ended = torch.stack([part[:, last] for part, (_, last) in zip(sets, stretches, strict=True)])
-        return 1 - (began & ended).double().sum((0, 2)) / began.double().sum((0, 2)).clamp(min=1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from motion_ablation.metrics.base import PerSampleMetric, check_frames
+from motion_ablation.metrics.restarted import Restarted
 from motion_ablation.metrics.trackers import load_tracker
 from motion_ablation.metrics.tracks import Tracker, Tracks, track_videos
 
@@ -23,7 +24,7 @@ class TrackMetric(PerSampleMetric):
 
     Attributes:
         frames_needed: a track is followed for so many frames, or it tells nothing. formula: for the protocol.
-        lost: sum over the videos of the fraction of their tracks that was lost on the way.
+        lost: sum over the videos of the fraction of their tracks that was lost before its end.
     """
 
     reads = ("frames",)
@@ -34,12 +35,13 @@ class TrackMetric(PerSampleMetric):
     def __init__(self, tracker: str | Tracker = "opencv") -> None:
         super().__init__()
         self.add_state("lost", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self._tracker = (load_tracker(tracker) if isinstance(tracker, str) else tracker,)
+        # The same tracks as motion fidelity's: one pass serves all.
+        self._tracker = (Restarted(load_tracker(tracker) if isinstance(tracker, str) else tracker),)
         self._lost_share: float | None = None
 
     @property
     def protocol(self) -> dict[str, object]:
-        """Tracker and formula; after ``compute`` also the mean fraction of tracks that were lost before the last frame."""
+        """Tracker and formula; after ``compute`` also the mean fraction of tracks that were lost before their end."""
         stated: dict[str, object] = {"tracker": self._tracker[0].name, "formula": self.formula}
         if self._lost_share is not None:
             stated["lost_tracks"] = self._lost_share
@@ -56,7 +58,7 @@ class TrackMetric(PerSampleMetric):
     def update(self, frames: Tensor) -> None:
         """Adds a batch of videos."""
         scores, tracks = self._measure(frames)
-        self.lost = self.lost + tracks.lost.double().sum().to(self.lost.device)
+        self.lost = self.lost + self._tracker[0].lost(tracks).double().sum().to(self.lost.device)
         self.add(scores)
 
     def compute(self) -> Tensor:
