@@ -273,7 +273,7 @@ class MotionInversion(L.LightningModule):
     def _inversion_recipe(self, clip: Clip) -> dict[str, Any]:
         """All that determines the inverted noise: the latents without the caption, and the steps."""
         latents = {key: value for key, value in self.prepare(clip).recipe.items() if key != "caption"}
-        return {**latents, "code": code_of("inverted", type(self.backbone)), "steps": self.sampling.inversion_steps}
+        return {"code": code_of("inverted", type(self.backbone)), "latents": latents, "steps": self.sampling.inversion_steps}
 
     @torch.no_grad()
     def initial_latents(self, cells: list[Cell]) -> Tensor:

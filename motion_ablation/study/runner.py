@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import lightning as L
 import numpy as np
@@ -120,7 +120,7 @@ def execute(run: Run) -> dict[str, Any]:
     try:
         shutil.rmtree(run.folder, ignore_errors=True)
         run.folder.mkdir(parents=True)
-        with (run.folder / "log.txt").open("w") as log, redirect_stdout(log), redirect_stderr(log), quiet():
+        with (run.folder / "log.txt").open("w") as log, redirect_stdout(log), redirect_stderr(log), quiet(), _logged(log):
             return _compute(run)
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
@@ -257,6 +257,17 @@ def save_reference(folder: Path, frames: Tensor, fps: float) -> None:
     with replacing(folder / "frames" / "reference.npz") as part, part.open("wb") as file:
         pixels = (rearrange(frames, "f c h w -> f h w c") * 255).round().byte().cpu().numpy()
         np.savez_compressed(file, frames=pixels, fps=np.float64(fps))
+
+
+@contextmanager
+def _logged(stream: TextIO) -> Iterator[None]:
+    """This package's own warnings go to ``stream`` for as long as the block."""
+    logger, handler = logging.getLogger("motion_ablation"), logging.StreamHandler(stream)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextmanager
