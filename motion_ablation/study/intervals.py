@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import inf, isfinite, isnan, nan, sqrt
 
 import numpy as np
@@ -180,6 +181,7 @@ def smallest_shown(found: Interval, level: float) -> float:
     return max(sizes, default=nan)
 
 
+@cache
 def _noncentrality(freedom: float, level: float) -> float:
     critical = float(t.ppf(1 - level / 2, freedom))
     return float(brentq(lambda shift: nct.sf(critical, freedom, shift) - POWER, 0.0, 4 * critical + 5))

@@ -74,7 +74,7 @@ def as_frame(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
 
 def noises_of(names: Iterable[str]) -> list[str]:
     """The initial noises among ``names``, each once, the paper's first."""
-    found = dict.fromkeys(names)
+    found = dict.fromkeys(names.unique() if isinstance(names, pd.Series) else names)
     return [noise for noise in NOISES if noise in found] + [noise for noise in found if noise not in NOISES]
 
 
@@ -90,7 +90,7 @@ def set_level(metric: str) -> bool:
 
 def truths_of(frame: pd.DataFrame) -> list[str]:
     """The measures against the built-in world's truth that were taken."""
-    taken = set(frame["metric"])
+    taken = set(frame["metric"].unique())
     return [metric for metric in TRUTH if metric in taken]
 
 

@@ -124,10 +124,11 @@ def paired(mine: pd.DataFrame, theirs: pd.DataFrame, mine_trains: bool = True, t
 
 def clusters_of(pairs: pd.DataFrame) -> dict[str, Group]:
     """Each reference's mean difference, with the variance that its trainings and its videos, which are two crossed factors, give it."""
-    return {
-        str(reference): group_of(*(own.groupby(factor)["difference"].mean().tolist() for factor in ("train_seed", ["prompt", "seed"])))
-        for reference, own in pairs.groupby("reference", sort=False)
-    }
+    levels: dict[str, list[list[float]]] = {str(reference): [[], []] for reference in pairs["reference"].unique()}
+    for factor, keys in enumerate((["reference", "train_seed"], ["reference", "prompt", "seed"])):
+        for (reference, *_), mean in pairs.groupby(keys, sort=False)["difference"].mean().items():
+            levels[reference][factor].append(mean)
+    return {reference: group_of(*factors) for reference, factors in levels.items()}
 
 
 def _corrected(family: list[tuple[dict[str, Any], Interval]]) -> list[dict[str, Any]]:
