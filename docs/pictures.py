@@ -13,8 +13,7 @@ from einops import rearrange
 from PIL import Image
 
 from motion_ablation.study.plan import Study
-from motion_ablation.study.sheet import gather, still_sheet
-from motion_ablation.study.table import done_results
+from motion_ablation.study.sheet import REFERENCE, gather, kept_runs, rows_of, still_sheet
 
 ROWS = {
     "ports": ["no_motion", "baseline", "mqk_only", "mv_only", "after_projection"],
@@ -32,11 +31,12 @@ ROWS = {
 def main(folder: str, reference: str = "orbit", noise: str = "random") -> None:
     """Writes ``docs/axes/AXIS.png`` for every axis of which the study has two experiments."""
     study = Study.load(folder)
-    results = done_results(study)
-    videos, title, _ = gather(study, results, reference, noise)
-    found = dict(videos)
+    kept = kept_runs(study)
+    row = next(row for row in rows_of(study, kept) if (row.reference, row.noise) == (reference, noise))
+    found, _ = gather(study, kept, row)
+    title = f"prompt: {row.prompt}, seed {row.seed}, {noise} noise"
     for axis, rows in ROWS.items():
-        chosen = [videos[0], *((name, found[name]) for name in rows if name in found)]
+        chosen = [(f"reference: {reference}", found[REFERENCE]), *((name, found[name]) for name in rows if name in found)]
         if len(chosen) > 2:
             sheet = (rearrange(still_sheet(chosen, title), "c h w -> h w c") * 255).round().byte().numpy()
             path = Path(__file__).parent / "axes" / f"{axis}.png"
