@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
 from motion_ablation.study.configs import differences
@@ -124,8 +125,16 @@ def test_curves_are_read_thinned_and_smoothed(reported: Study, tmp_path: Path) -
     with SummaryWriter(str(tmp_path)) as writer:
         for step in range(1000):
             writer.add_scalar("train/loss", float("nan") if step == 7 else 2.0, step)
+            if step % 300 == 0:
+                writer.add_image("noise", np.random.default_rng(0).random((3, 128, 128)), step)
     curve = read_curve(tmp_path)
     assert curve is not None and len(curve[0]) == 999
+    theirs = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload().Scalars("train/loss")
+    assert [scalar.step for scalar in theirs if scalar.step != 7] == curve[0].tolist(), "as TensorBoard reads it"
+    (file,) = tmp_path.glob("events*")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    part = read_curve(tmp_path)
+    assert part is not None and 400 < len(part[0]) < 999, "a file that is cut off is read as far as it goes"
     steps, values = thinned(curve, 50)
     assert len(steps) == 50 and (np.diff(steps) > 0).all() and np.allclose(values, 2)
     assert np.allclose(smoothed(values), 2), "no pull towards zero"
@@ -139,8 +148,6 @@ def test_curves_are_read_thinned_and_smoothed(reported: Study, tmp_path: Path) -
 
 
 def test_tensorboard_shows_table_and_figures(reported: Study) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     tags = EventAccumulator(str(reported.folder / "study")).Reload().Tags()
     assert "table/text_summary" in tags["tensors"]
     assert set(tags["images"]) == {"forest-my_card-blend", "forest-my_card-random"}
