@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from motion_ablation.study import cluster
 from motion_ablation.study.cli import main
@@ -247,20 +249,49 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
-def test_a_study_that_loses_a_node_ends_as_if_run_here(nodes: Nodes, lab: Path, quick_config: Path, tmp_path: Path) -> None:
-    command = ["run", str(lab / "studies" / "second.yaml"), "--config", str(quick_config)]
-    main([*command, "--output", str(tmp_path / "here"), "--workers", "1"])
+def test_a_study_that_loses_a_worker_ends_as_if_run_here(
+    nodes: Nodes, lab: Path, quick_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def arguments(place: str) -> list[str]:
+        """Each with a cache of its own: what is compared is computed twice."""
+        settings = yaml.safe_load(quick_config.read_text())
+        settings["model"]["cache"] = str(tmp_path / f"cache-{place}")
+        (tmp_path / f"{place}.yaml").write_text(yaml.safe_dump(settings))
+        card = str(lab / "studies" / "second.yaml")
+        return ["run", card, "--config", str(tmp_path / f"{place}.yaml"), "--output", str(tmp_path / place)]
 
-    def pull_the_plug() -> None:
-        _wait_for(lambda: len(list((tmp_path / "there").glob("*/*/log.txt"))) == 3)
-        nodes.ask("lose")
+    main([*arguments("here"), "--workers", "1"])
+    log = tmp_path / "there" / "baseline" / "orbit" / "log.txt"
 
-    plug = threading.Thread(target=pull_the_plug)
-    plug.start()
-    main([*command, "--output", str(tmp_path / "there"), "--cluster", nodes.address])
-    plug.join()
+    def kill_the_worker() -> None:
+        _wait_for(lambda: bool(_holders(log)))
+        for pid in _holders(log):
+            os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_the_worker)
+    killer.start()
+    main([*arguments("there"), "--cluster", nodes.address])
+    killer.join()
+    assert "its run begins again on another" in capsys.readouterr().out
     here, there = (_scores(tmp_path / place) for place in ("here", "there"))
     assert here == there and set(here) == {f"{name}/orbit" for name in ("baseline", "mqk_spatial", "no_motion")}
+    tables = [(tmp_path / place / "table.md").read_text().splitlines() for place in ("here", "there")]
+    assert [_without_seconds(line) for line in tables[0]] == [_without_seconds(line) for line in tables[1]]
+
+
+def _holders(path: Path) -> list[int]:
+    """Processes that have a file open."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(link) == str(path):
+                found.append(int(link.parts[2]))
+    return found
+
+
+def _without_seconds(line: str) -> str:
+    """A line of the table without its last column, which tells how long runs took."""
+    return line.rpartition("|")[0].rpartition("|")[0]
 
 
 def _scores(folder: Path) -> dict[str, Any]:
@@ -268,7 +299,7 @@ def _scores(folder: Path) -> dict[str, Any]:
     return {name: (result["status"], result["metrics"], result["cells"]) for name, result in results.items()}
 
 
-def _wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+def _wait_for(condition: Callable[[], bool], seconds: float = 400) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
