@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis lightning_logs cache build dist *.egg-info
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-all lint ablate-all tensorboard pretrain pretrain-report clean distclean
+.PHONY: help setup test test-all lint ablate-all benchmark tensorboard pretrain pretrain-report clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
@@ -33,6 +33,9 @@ lint: $(STAMP) ## check style, formatting and types
 
 ablate-all: $(STAMP) ## run the two studies and write their table to results/
 	$(BIN)/motion-ablation run experiments/studies/integration.yaml experiments/studies/mqk_spatial.yaml --output results
+
+benchmark: $(STAMP) ## measure speed and memory as ratios, on an idle machine, into results/speed.md (BENCHMARK="--only a b e")
+	$(BIN)/python -m benchmarks.speed $(BENCHMARK)
 
 tensorboard: $(STAMP) ## compare the runs in a browser (LOGDIR=results PORT=6006)
 	$(BIN)/tensorboard --logdir $(LOGDIR) --port $(PORT)

@@ -122,8 +122,11 @@ def run(command: Sequence[str], folder: Path, stages: Path) -> Process:
     before, clock = os.times(), time.perf_counter()
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        with _Memory(process.pid) as memory:
-            code = process.wait()
+        try:
+            with _Memory(process.pid) as memory:
+                code = process.wait()
+        finally:
+            process.kill()  # if this one is interrupted, that one must not go on
     seconds, after = time.perf_counter() - clock, os.times()
     if code:
         raise RuntimeError(f"{' '.join(map(str, command))} failed: {log.read_text()[-800:]}")

@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor, nn
 
-from motion_ablation.configure import resolve
+from motion_ablation.configure import DEFAULTS
 from motion_ablation.data.reference import Cell, ReferenceDataModule
 from motion_ablation.module import BackboneConfig, MotionInversion, OptimizerConfig, Prepared, SamplingConfig
 from motion_ablation.motion import MotionConfig
@@ -80,7 +81,7 @@ class Scene:
 
 def make_world(scene: Scene) -> World:
     """The paper's method as ``defaults.yaml`` has it, on the built-in reference ``orbit`` (looped if longer than it is)."""
-    config = resolve([])["model"]
+    config = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))["model"]
     backbone = BackboneConfig("unet3d", scene.source, {"dtype": scene.dtype})
     module = MotionInversion(
         backbone,
