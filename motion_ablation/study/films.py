@@ -60,7 +60,7 @@ def films(study: Study, limit: int = LIMIT) -> tuple[list[Film], list[Row]]:
             continue
         film = _film(row, videos, columns[row.reference, row.noise], fps)
         size += len(film.moving) + len(film.still)
-        full = size > limit
+        full = bool(shown) and size > limit  # one is always shown
         if full:
             left_out.append(row)
         else:

@@ -130,6 +130,7 @@ def test_rows_of_videos_are_in_step_and_bounded(reported: Study) -> None:
     assert shown[0].columns[:3] == ["reference", "baseline", "no_motion"] and "same" not in shown[0].columns
     assert shown[0].size == (128 * len(shown[0].columns), 128)
     sizes = [len(film.moving) + len(film.still) for film in shown]
+    assert len(films(reported, limit=1)[0]) == 1
     some, rest = films(reported, limit=sum(sizes[:5]))
     assert [film.row for film in some] == [film.row for film in shown[:5]] and len(rest) == 19
     with Image.open(io.BytesIO(base64.b64decode(shown[0].moving.split(",")[1]))) as film:
