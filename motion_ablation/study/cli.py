@@ -216,7 +216,8 @@ def _report(options: argparse.Namespace) -> int:
 
 def _places(folder: Path) -> str:
     return (
-        f"{folder}: table.md, scores.csv (one row per video), sheets/ (videos side by side), EXPERIMENT/REFERENCE/ (all of a run); "
+        f"{folder}: report.html (all of it in one page), table.md and .tex, scores.csv and .parquet, figures/, sheets/ (videos side by side), "
+        "EXPERIMENT/REFERENCE/ (all of a run); "
         f"compare the runs with: tensorboard --logdir {folder}"
     )
 
