@@ -216,7 +216,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _places(folder: Path) -> str:
     return (
-        f"{folder}: report.html (all of it in one page), table.md and .tex, scores.csv and .parquet, figures/, sheets/ (videos side by side), "
+        f"{folder}: report.html (all of it in one page), table.md and .tex, scores.csv and .parquet, figures/, sheets/ (videos), "
         "EXPERIMENT/REFERENCE/ (all of a run); "
         f"compare the runs with: tensorboard --logdir {folder}"
     )
