@@ -22,8 +22,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
+from torchmetrics.utilities import dim_zero_sum
 
-from motion_ablation.artefacts import content_hash, files_hash
+from motion_ablation.artefacts import Artefacts, Tensors, content_hash, files_hash
 from motion_ablation.data.segmentation import appearance_of, shows_colors, trajectory_error
 from motion_ablation.data.video import write_gif, write_video
 from motion_ablation.metrics import METRICS
@@ -132,9 +133,36 @@ class MetricCallback(SampleCallback):
             self.states[noise].reset()
 
     def on_samples(self, trainer: L.Trainer, module: Any, samples: list[Sample]) -> None:
-        scores = self.states[samples[0].noise].update_samples(samples)
+        state = self.states[samples[0].noise]
+        keeps = getattr(module, "keeps_videos", False) and state.per_sample and set(state._reductions.values()) == {dim_zero_sum}
+        scores = self._kept_scores(module.artefacts, state, samples) if keeps else state.update_samples(samples)
         if scores is not None:
             self.rows += [{**cell_of(sample), self.name: score} for sample, score in zip(samples, scores, strict=True)]
+
+    def _kept_scores(self, artefacts: Artefacts, state: Any, samples: list[Sample]) -> list[float]:
+        """The scores of a batch, measured once for the same videos; the metric's state, all sums, grows by the same either way."""
+        before = state.metric_state
+        reference = samples[0].reference.frames
+        recipe = {
+            "metric": metric_version({"name": self.name, **self.options}),
+            "frames": [content_hash(sample.frames) for sample in samples],
+            "reference": content_hash(reference) if "reference" in state.reads else "",
+            "prompt": [sample.prompt for sample in samples] if "prompt" in state.reads else [],
+        }
+
+        def measure() -> Tensors:
+            state.reset()
+            scores = state.update_samples(samples)
+            return {
+                "scores": torch.tensor(scores, dtype=torch.float64),
+                **{f"state.{name}": value for name, value in state.metric_state.items()},
+            }
+
+        kept = artefacts.get("scores", recipe, measure)
+        for name, value in before.items():
+            setattr(state, name, value + kept[f"state.{name}"].to(value))
+        state._update_count = max(1, state._update_count)  # else torchmetrics warns that nothing was measured
+        return [float(score) for score in kept["scores"]]
 
     def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
         self.rows = gathered(self.rows, trainer)

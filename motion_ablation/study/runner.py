@@ -6,6 +6,7 @@ import errno
 import fcntl
 import gc
 import logging
+import os
 import shutil
 import time
 import traceback
@@ -42,6 +43,7 @@ NOISY = (
 )
 
 
+FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 USES = "artefacts.txt"  # in a run's folder: the artefacts that it is made of
 TRAINING, LOSS = "training", "training.loss"  # beside an embedding's tensors: steps and seconds; (step, loss) of its curve
 
@@ -151,7 +153,7 @@ def reason_of(error: BaseException) -> str:
     told = one_line(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in told:
         return f"out of memory ({told[:200]}); lower data.val_batch_size, data.size or data.frames, or run fewer at a time (--workers)"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if any(sign in told for sign in FULL) and "free some space" not in told:
         return f"the disk is full ({told}); free some space and run the study again"
     return told
 

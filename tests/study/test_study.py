@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -29,10 +28,6 @@ RUNS = ("no_motion", "baseline", "exploding", "mqk_spatial")
 
 def _results(folder: Path) -> dict[str, dict[str, Any]]:
     return {str(path.parent.relative_to(folder)): json.loads(path.read_text()) for path in sorted(folder.glob("*/*/result.json"))}
-
-
-def _scores(folder: Path) -> dict[str, Any]:
-    return {name: (result["metrics"], result["cells"]) for name, result in _results(folder).items() if result["status"] == "done"}
 
 
 def _arguments(lab: Path, config: Path, output: Path) -> list[str]:
@@ -157,34 +152,6 @@ def test_an_edit_after_planning_does_not_reach_the_runs(lab: Path, quick_config:
     sampling = result["config"]["model"]["sampling"]
     assert sampling["guidance"] == run.config["model"]["sampling"]["guidance"] != 9.0
     assert result["config"]["data"] == run.config["data"] and result["config"]["model"] == run.config["model"]
-
-
-def test_a_killed_study_goes_on_and_ends_the_same(
-    finished: tuple[Path, int, list[str]], lab: Path, quick_config: Path, tmp_path: Path
-) -> None:
-    whole, _, _ = finished
-    arguments = _arguments(lab, quick_config, tmp_path / "trial")
-    process = subprocess.Popen([sys.executable, "-m", "motion_ablation.study.cli", *arguments], stdout=subprocess.DEVNULL)
-    try:
-        folder, deadline = tmp_path / "trial", time.monotonic() + 500
-        # The first run is done, the second has begun.
-        while not ((folder / "baseline/orbit/result.json").exists() and len(list(folder.glob("*/*/log.txt"))) > 1):
-            assert time.monotonic() < deadline
-            if process.poll() is not None:
-                pytest.skip("it ended before it could be killed")
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    done = {name for name, result in _results(folder).items() if "recipe" in result}
-    if len(done) == len(RUNS):
-        pytest.skip("it ended before it could be killed")
-    with pytest.raises(SystemExit):
-        main(arguments)
-    scores = _scores(folder)
-    assert set(scores) == {f"{name}/orbit" for name in RUNS if name != "exploding"}
-    for name in ("baseline/orbit", "no_motion/orbit"):
-        assert scores[name] == _scores(whole)[name], "as if it had never been killed"
 
 
 def test_workers_and_a_broken_reference(lab: Path, quick_config: Path, tmp_path: Path) -> None:
