@@ -176,7 +176,13 @@ def _run(options: argparse.Namespace) -> int:
             complete = run_study(study, cluster.workers, cluster.run_all)
     else:
         complete = run_study(study, options.workers or default_workers())
-    print(f"\n{write_report(study)}\n{_places(study.folder)}")
+    try:
+        text = write_report(study)
+    except OSError as error:
+        again = f"motion-ablation report {study.folder}"
+        print(f"motion-ablation: the runs are kept, but their report could not be written: {error}; again: {again}", file=sys.stderr)
+        return 1
+    print(f"\n{text}\n{_places(study.folder)}")
     return 0 if complete else 1
 
 

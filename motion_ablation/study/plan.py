@@ -21,7 +21,7 @@ from motion_ablation.study.cards import FLOOR, Card, CardError
 from motion_ablation.study.recipes import INCIDENTAL as INCIDENTAL
 from motion_ablation.study.recipes import addresses, recipe_of, training_recipe, trains_of
 
-RESERVED = ("sheets", "study")  # folders of a study beside those of its experiments
+RESERVED = ("figures", "sheets", "study")  # folders of a study beside those of its experiments
 
 
 @dataclass(frozen=True)

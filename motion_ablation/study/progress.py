@@ -48,7 +48,8 @@ class StudyProgress:
     """Prints a line per finished run, and beneath them a bar where there is a terminal. A context manager.
 
     Args:
-        runs: all runs of the study; those finished before count as done, and their durations for the estimate.
+        runs: all runs of the study; those finished before count as done, and their durations for the estimate until a run of their kind
+            has finished now: what is kept already, and who else computes, may differ from what it was then.
     """
 
     def __init__(self, runs: Sequence[Run], workers: int) -> None:
@@ -56,6 +57,7 @@ class StudyProgress:
         self.console = Console(file=sys.stdout)
         self.began = time.monotonic()
         self.durations: dict[bool, list[float]] = {}
+        self.earlier: dict[bool, list[float]] = {}
         self.pending: list[Run] = []
         self.running: dict[str, tuple[Run, float]] = {}
         self.total, self.done = len(runs), 0
@@ -63,7 +65,7 @@ class StudyProgress:
             result = run.result()
             if result is not None and result["status"] == "done":
                 self.done += 1
-                self.durations.setdefault(run.trains, []).append(result["seconds"])
+                self.earlier.setdefault(run.trains, []).append(result["seconds"])
             else:
                 self.pending.append(run)
         self._bar = self._make_bar()
@@ -111,7 +113,7 @@ class StudyProgress:
         running = [(run.trains, now - began) for run, began in self.running.values()]
         if not running and not self.pending:
             return "nothing left"
-        seconds = time_left(self.durations, [run.trains for run in self.pending], running, self.workers)
+        seconds = time_left(self.earlier | self.durations, [run.trains for run in self.pending], running, self.workers)
         return "time left not known yet" if seconds is None else f"about {in_words(seconds)} left"
 
     def say(self, line: str) -> None:
