@@ -70,7 +70,10 @@ def _world_points(truth: Truth, first: Truth) -> Array:
 
 
 def motion_ladder(reference: str, frames: int = 16, looks: int = 3) -> Iterator[Rung]:
-    """Every rung of a reference's ladder, in every look; the first is the reference itself."""
+    """Every rung of a reference's ladder, in every look; the first is the reference itself.
+
+    A departure that leaves the motion as it is (a turned motion without a path) is left out.
+    """
     scene = builtin(reference).scene
     if scene is None:
         raise ValueError(f"'{reference}' is a real clip: its true motion is not known. Choose among {', '.join(REFERENCES)}")
@@ -79,7 +82,9 @@ def motion_ladder(reference: str, frames: int = 16, looks: int = 3) -> Iterator[
     for look in range(looks):
         worn = scene if look == 0 else _another_look(scene, look)
         for family, degree, truth in _departures(scene, right, times):
-            yield Rung(reference, family, degree, look, worn, truth, motion_error(right, truth))
+            error = motion_error(right, truth)
+            if family == "right" or error > 1e-6:
+                yield Rung(reference, family, degree, look, worn, truth, error)
 
 
 def _departures(scene: Scene, right: Truth, times: Array) -> Iterator[tuple[str, float, Truth]]:

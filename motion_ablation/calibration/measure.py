@@ -96,9 +96,7 @@ def _ranking(rows: list[Row], metric: str) -> Row:
     worst = min(found, key=lambda ladder: np.sign(mean) * found[ladder])
     result: Row = {"spearman": mean, "worst": found[worst], "worst_at": f"{worst[0]}, look {worst[1]}"}
     for other in ("none", "opposite"):
-        differences = [
-            _mean(rows, metric, ladder, "right") - _mean(rows, metric, ladder, other) for ladder in ladders if _moves(rows, ladder, other)
-        ]
+        differences = [_mean(rows, metric, ladder, "right") - _mean(rows, metric, ladder, other) for ladder in sorted(ladders)]
         result[f"right_minus_{other}"] = float(np.mean(differences))
         result[f"separation_{other}"] = float(np.mean(differences) / (np.std(differences, ddof=1) / len(differences) ** 0.5 + 1e-12))
     return result
@@ -106,10 +104,6 @@ def _ranking(rows: list[Row], metric: str) -> Row:
 
 def _mean(rows: list[Row], metric: str, ladder: tuple[str, int], family: str) -> float:
     return float(np.mean([row[metric] for row in rows if (row["reference"], row["look"]) == ladder and row["family"] == family]))
-
-
-def _moves(rows: list[Row], ladder: tuple[str, int], family: str) -> bool:
-    return any(row["error"] > 0 for row in rows if (row["reference"], row["look"]) == ladder and row["family"] == family)
 
 
 def _spearman(truth: Sequence[float], scores: Sequence[float]) -> float:

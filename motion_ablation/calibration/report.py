@@ -33,7 +33,7 @@ ABOUT = """\
 
 Made by `motion-ablation calibrate` on the built-in world, where the motion of every video is known.
 
-**Motion ladders.** For each reference and appearance, 18 videos whose motion departs from the reference's by a known amount:
+**Motion ladders.** For each reference and appearance, up to 18 videos whose motion departs from the reference's by a known amount:
 right, perturbed (a trembling object, four sizes), slower (three speeds), delayed (three times), turned (four angles), mirrored,
 opposite, none. The true error is the mean distance, in half frames, between corresponding points of the two motions, half of it
 object, half camera. *Spearman* is the rank correlation of score and true error along a ladder, averaged over ladders; *worst* is

@@ -32,11 +32,13 @@ class Moment:
     """The motion between two frames of a video.
 
     Attributes:
-        known: whether there are enough tracks to tell. camera: ``(g, 2)``, displacement of :data:`GRID` by the camera.
-        places, steps: ``(n, 2)``, where the tracks that move by themselves are, and their displacements beyond the camera's.
+        known: whether there are enough tracks to tell. weight: so that each length of displacement counts the same.
+        camera: ``(g, 2)``, displacement of :data:`GRID` by the camera. places, steps: ``(n, 2)``, where the tracks that move by themselves
+            are, and their displacements beyond the camera's.
     """
 
     known: bool
+    weight: float
     camera: Array
     places: Array
     steps: Array
@@ -71,7 +73,8 @@ def calibrated_motion_fidelity(generated: Tracks, source: Tracks, static: float 
     tracks follow, :func:`~motion_ablation.metrics.camera.camera_motion`) is taken off the tracks first. Cameras are compared on a fixed
     grid; objects by the nearest moving track of the other video, both ways: agreement is discounted by a Gaussian of their distance,
     disagreement is not, and a motion without any counterpart is compared with rest. Camera and objects are each averaged over their
-    tracks before they are summed, so that a large quiet background cannot outweigh a small moving object. ``static²`` is added to
+    tracks before they are summed, so that a large quiet background cannot outweigh a small moving object; the three lengths of
+    displacement weigh the same. ``static²`` is added to
     numerator and denominator: two still videos agree by 1.
 
     Videos of different lengths stand for the same stretch of time: the longer is read at the shorter's relative times.
@@ -119,26 +122,27 @@ def _motion(points: Array, visible: NDArray[np.bool_], static: float) -> Motion:
         moves[np.flatnonzero(seen)[np.linalg.norm(end - start, axis=1) >= static]] = True
         if moving.sum() < FEWEST:
             moving[:] = False
-        moments.append(Moment(len(start) >= LEAST, moved(camera, GRID) - GRID, start[moving], steps[moving]))
+        weight = 1 / (len(points) - (last - first))
+        moments.append(Moment(len(start) >= LEAST, weight, moved(camera, GRID) - GRID, start[moving], steps[moving]))
     ever = visible.sum(0) > 1
     return Motion(moments, float(1 - moves[ever].mean()) if ever.any() else 1.0)
 
 
 def agreement(mine: Motion, theirs: Motion, static: float = STATIC, reach: float = REACH) -> Agreement:
     """The formula of :func:`calibrated_motion_fidelity` for one pair of motions over the same number of frames."""
-    agree, energy, compared = 0.0, 0.0, 0
+    agree, energy, compared = 0.0, 0.0, 0.0
     for a, b in zip(mine.moments, theirs.moments, strict=True):
         if not (a.known and b.known):
             continue
-        compared += 1
-        for shared, total in (_cameras(a, b, static), _objects(a, b, reach)):
-            agree += shared
-            energy += total
+        compared += a.weight
+        for shared, total in (_cameras(a, b), _objects(a, b, reach)):
+            agree += a.weight * shared
+            energy += a.weight * total
     noise = compared * static**2
     return Agreement((agree + noise) / (energy + noise) if compared else 0.0, compared > 0)
 
 
-def _cameras(a: Moment, b: Moment, static: float) -> tuple[float, float]:
+def _cameras(a: Moment, b: Moment) -> tuple[float, float]:
     return 2 * float((a.camera * b.camera).sum(1).mean()), float(((a.camera**2).sum(1) + (b.camera**2).sum(1)).mean())
 
 
