@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import torch
@@ -31,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns 0, or 2 if the machine is too busy to measure."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes it started end with it
     warnings.simplefilter("ignore")
     with threads(options.threads):
         found = machine(options.device)

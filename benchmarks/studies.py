@@ -267,6 +267,7 @@ def compare_study(
     return rows
 
 
+SMALL = Size(12, 2, extra=(("data.seeds", [0]), ("data.noises", ["random"])))
 GROWTH = {
     "that train": (("integration_concat",), ("integration_concat", "integration_multiply", "mqk_spatial", "mqk_partial")),
     "that differ in generation only": (("debias_none",), ("debias_none", "debias_lag2", "debias_lag4", "debias_mean_centred")),
@@ -274,11 +275,11 @@ GROWTH = {
 
 
 def growth_rows(folder: Path, say: Callable[[str], None] = print, size: Size | None = None, experiments: Path | None = None) -> list[Row]:
-    """The rows of (d) on experiments: a study with four replacements over one with a single one, one run at a time."""
+    """The rows of (d) on experiments: a small study with four replacements over one with a single one, one run at a time."""
     copied = folder / "experiments"
     shutil.rmtree(copied, ignore_errors=True)
     shutil.copytree(experiments or ROOT / "experiments", copied)
-    size, rows = size or Size(), []
+    size, rows = size or SMALL, []
     for kind, sizes in GROWTH.items():
         took: list[Process] = []
         for replacements in sizes:
