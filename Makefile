@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 LOGDIR ?= results
 PORT ?= 6006
+WORKERS ?= 2
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
 BIN := $(VENV)/bin
@@ -20,8 +21,8 @@ help: ## list the targets
 
 setup: $(STAMP) ## create the virtual environment and install the project with its tested versions
 
-test: $(STAMP) ## run the tests, without the slow ones
-	$(BIN)/python -m pytest -q
+test: $(STAMP) ## run the tests, without the slow ones (WORKERS=2 processes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 test-all: lint ## lint, then run every test
 	$(BIN)/python -m pytest -q -m ""

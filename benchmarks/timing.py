@@ -137,11 +137,11 @@ def processor() -> str:
 
 
 def table(rows: list[Row]) -> str:
-    """The rows in Markdown; a target is met if the median is no larger to the three decimals shown."""
+    """The rows in Markdown; a target is met if the median is no larger."""
     lines = ["| | ratio | median | 95 % interval | rounds | target | |", "|:--|:--|--:|:--|--:|--:|:--|"]
     for row in rows:
         r = row.ratio
-        target = "" if row.target is None else f"{'met' if round(r.median, 3) <= row.target else 'missed'} (≤ {row.target:g})"
+        target = "" if row.target is None else f"{'met' if r.median <= row.target else 'missed'} (≤ {row.target:g})"
         spread = f"{r.low:.3f} to {r.high:.3f}" if r.rounds > 1 else "one round"
         lines.append(f"| {row.part} | {row.name} | {r.median:.3f} | {spread} | {r.rounds} | {target} | {row.note} |")
     return "\n".join(lines)

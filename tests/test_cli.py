@@ -143,7 +143,7 @@ def test_the_defaults_are_the_paper_at_all_widths() -> None:
         ("--data.references=[none.mp4]", "none.mp4: no such file or folder"),
         (
             "--trainer.callbacks+={class_path: motion_ablation.callbacks.MetricCallback, init_args: {metric: {name: fdi}}}",
-            "MetricCallback.metric: unknown metric 'fdi'. Did you mean 'fid'? Choices: fid, motion_fidelity",
+            "MetricCallback.metric: unknown metric 'fdi'. Did you mean 'fid'? Choices: appearance_leakage, ",
         ),
     ],
 )
