@@ -60,7 +60,11 @@ def score_videos(metric: PerSampleMetric, frames: Tensor, reference: Tensor) -> 
 
 
 def rank_motion(
-    references: Sequence[str], looks: int, trackers: Sequence[str], track: Callable[[Iterable[Any]], Iterable[Any]] = iter
+    references: Sequence[str],
+    looks: int,
+    trackers: Sequence[str],
+    frames: int = 16,
+    track: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> tuple[list[Row], list[Row]]:
     """Scores of every rung of the motion ladders by every metric, and how the metrics rank them.
 
@@ -75,7 +79,7 @@ def rank_motion(
     metrics = motion_metrics(trackers)
     rows: list[Row] = []
     for reference in track(references):
-        rungs = list(motion_ladder(reference, looks=looks))
+        rungs = list(motion_ladder(reference, frames, looks))
         source, videos = rungs[0].frames()[None], torch.stack([rung.frames() for rung in rungs])
         scores = {label: score_videos(metric, videos, source) for label, metric in metrics.items()}
         rows += [{**_truth(rung), **{label: scores[label][index] for label in metrics}} for index, rung in enumerate(rungs)]
@@ -147,21 +151,21 @@ def _levels(levels: list[int], scores: list[float]) -> Row:
     return {"spearman": float(np.mean(each)), "pooled": _spearman(levels, scores), "videos": len(groups), "means": means}
 
 
-def sensitivity(references: Sequence[str], trackers: Sequence[str]) -> list[Row]:
+def sensitivity(references: Sequence[str], trackers: Sequence[str], frames: int = 16) -> list[Row]:
     """Motion fidelity of the right, the absent and the opposite motion in another look, as size and number of frames change.
 
-    The reference keeps 16 frames of 64 pixels; ``frames`` is how finely the same stretch of time is sampled.
+    The reference keeps ``frames`` frames of 64 pixels; the others sample the same stretch of time from a quarter to twice as finely.
     """
     rows = []
     metric = METRICS.build("motion_fidelity", tracker=trackers[0])
-    settings = [(16, size) for size in (32, 64, 128, 256)] + [(frames, 64) for frames in (4, 8, 12, 24, 32)]
-    for frames, size in settings:
-        row: Row = {"frames": frames, "size": size}
+    settings = [(frames, size) for size in (32, 64, 128, 256)] + [(round(frames * share), 64) for share in (0.25, 0.5, 0.75, 1.5, 2)]
+    for count, size in settings:
+        row: Row = {"frames": count, "size": size}
         for family in ("right", "none", "opposite"):
             scores = []
             for reference in references:
-                source = next(iter(motion_ladder(reference, looks=1))).frames()[None]
-                other = [rung for rung in motion_ladder(reference, frames, looks=2) if rung.look == 1 and rung.family == family]
+                source = next(iter(motion_ladder(reference, frames, looks=1))).frames()[None]
+                other = [rung for rung in motion_ladder(reference, count, looks=2) if rung.look == 1 and rung.family == family]
                 scores += score_videos(metric, other[0].frames(size)[None], source)
             row[family] = float(np.mean(scores))
         rows.append(row)

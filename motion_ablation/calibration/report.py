@@ -44,30 +44,38 @@ leakage) should rank these ladders badly; that is no fault of it.
 
 
 def calibrate(
-    output: str | Path, references: Sequence[str] = REFERENCES, looks: int = 3, trackers: Sequence[str] = ("opencv",), quiet: bool = False
+    output: str | Path,
+    references: Sequence[str] = REFERENCES,
+    looks: int = 3,
+    trackers: Sequence[str] = ("opencv",),
+    frames: int = 16,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Measures everything, writes the folder and returns what ``report.json`` holds.
 
     Args:
         references: built-in references of known motion. looks: appearances of each, 2 or more. trackers: the first is the default's.
+        frames: of every video of the ladders, 8 or more.
     """
     if looks < 2:
         raise ValueError(f"looks must be at least 2 (the reference's own appearance and another), not {looks}")
+    if frames < 8:
+        raise ValueError(f"frames must be at least 8, not {frames}")
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
 
     def bar(items: Any) -> Any:
         return track(items, "motion ladders", disable=quiet)
 
-    rungs, motion = rank_motion(references, looks, trackers, bar)
+    rungs, motion = rank_motion(references, looks, trackers, frames, bar)
     found: dict[str, Any] = {
-        "settings": {"references": list(references), "looks": looks, "trackers": list(trackers)},
+        "settings": {"references": list(references), "looks": looks, "trackers": list(trackers), "frames": frames},
         "targets": TARGETS,
         "motion": motion,
         "cases": rank_cases(),
         "text_similarity": rank_text(),
         "appearance_leakage": rank_appearance(),
-        "sensitivity": sensitivity(references, trackers),
+        "sensitivity": sensitivity(references, trackers, frames),
         "set_bias": set_bias(),
     }
     with replacing(folder / "report.json") as part:
@@ -116,7 +124,7 @@ def as_markdown(found: dict[str, Any]) -> str:
         "correlation along their four steps.",
         _grid(["metric", "counted", "0", "1", "2", "3", "Spearman"], levels),
         "**Motion fidelity under another sampling**: the same motions in another look, drawn in other sizes and numbers of frames, "
-        "against a reference of 16 frames of 64 pixels.",
+        f"against a reference of {found['settings']['frames']} frames of 64 pixels.",
         _grid(["frames", "pixels", "right", "none", "opposite"], sizes),
         f"**FID and KID of two samples of one distribution** (true distance 0), n frames each, {found['set_bias'][0]['dimension']} feature "
         "dimensions, five draws: FID's bias falls with n, KID has none.",

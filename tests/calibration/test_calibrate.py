@@ -16,7 +16,7 @@ from motion_ablation.metrics import METRICS
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("calibration")
-    return folder, calibrate(folder, references=["slide"], looks=2, quiet=True)
+    return folder, calibrate(folder, references=["slide"], looks=2, frames=8, quiet=True)
 
 
 def test_report_holds_every_measure_and_figure(report: tuple[Path, dict]) -> None:
