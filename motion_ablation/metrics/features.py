@@ -84,8 +84,11 @@ class ClipEncoder:
 
     @property
     def resize(self) -> str:
-        """How frames are brought to the network; in numbers once it is loaded."""
-        return str(self._loaded[2]) if self._loaded else "short side to the network's size, antialiased bicubic, centre crop"
+        """How frames are brought to the network; without numbers where its folder is not to be had."""
+        try:
+            return str(self._loaded[2] if self._loaded else Preprocessing.read(clip_folder(self.source)))
+        except MissingWeights:
+            return "short side to the network's size, antialiased bicubic, centre crop"
 
     @property
     def dimension(self) -> int:

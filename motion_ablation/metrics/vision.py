@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics.features import network_folder
 from motion_ablation.metrics.preprocessing import BATCH, Preprocessing
 
@@ -54,8 +55,12 @@ class VisionEncoder:
 
     @property
     def resize(self) -> str:
-        """How frames are brought to the network; in numbers once it is loaded."""
-        return str(self._loaded[1]) if self._loaded else "short side to the network's size, antialiased bicubic, no crop"
+        """How frames are brought to the network; without numbers where its folder is not to be had."""
+        try:
+            folder = network_folder(self.source, "vision transformer", FILES, DINO)
+            return str(self._loaded[1] if self._loaded else Preprocessing.read(folder, crop=False))
+        except MissingWeights:
+            return "short side to the network's size, antialiased bicubic, no crop"
 
     @property
     def dimension(self) -> int:

@@ -8,6 +8,7 @@ The third control, the backbone without motion, is an ordinary experiment (``no_
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
@@ -17,9 +18,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from motion_ablation import __version__
 from motion_ablation.metrics import METRICS, VideoMetric
 from motion_ablation.records import Clip, Sample
+from motion_ablation.steps import code_of
 from motion_ablation.study.kept import DEVICE, NotKept, build_metric, measured, reference_video, runs_of, video
 from motion_ablation.study.plan import Run, Study
 from motion_ablation.study.scores import TRUTH, as_frame, noises_of, reference_means
@@ -162,7 +163,9 @@ class _Scorer:
         return [self.references[name] for name in (names[place + 1 :] + names[:place])[:OTHERS]]
 
     def _get(self, kind: str, run: Run, metric: str, recipe: dict[str, Any], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        return self._kept.get("controls", {"version": __version__, "control": kind, "run": run.recipe, "metric": metric, **recipe}, compute)
+        return self._kept.get(
+            "controls", {"code": code_of("score", METRICS[metric]), "control": kind, "run": run.recipe, "metric": metric, **recipe}, compute
+        )
 
     def _score(self, run: Run, metric: str, videos: list[Tensor], reference: Tensor) -> list[float]:
         """The score of every video, or the set's only one, against a reference."""
@@ -172,5 +175,7 @@ class _Scorer:
         built.reset()
         clip = Clip(reference, 8.0, "", run.reference)
         samples = [Sample(frames, clip, "", 0, "").to(DEVICE) for frames in videos]
-        scores = built.update_samples(samples)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # lost tracks: the runs' protocols count them
+            scores = built.update_samples(samples)
         return scores if scores is not None else [float(built.compute())]

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motion_ablation import __version__
 from motion_ablation.metrics import METRICS
+from motion_ablation.steps import code_of
 from motion_ablation.study.intervals import Group, joined
 from motion_ablation.study.kept import DEVICE, NotKept, build_metric, measured, reference_video, runs_of, video
 from motion_ablation.study.plan import Run, Study
@@ -100,5 +100,12 @@ class Resampler:
             scores = resampled_scores(build_metric(run, metric), videos, reference_video(run).to(DEVICE), draws_of(len(keys)))
             return {"scores": scores}
 
-        recipe = {"version": __version__, "run": run.recipe, "noise": noise, "metric": metric, "draws": DRAWS, "seed": SEED}
+        recipe = {
+            "code": code_of("score", METRICS[metric]),
+            "run": run.recipe,
+            "noise": noise,
+            "metric": metric,
+            "draws": DRAWS,
+            "seed": SEED,
+        }
         return keys, measured(self.study).get("resampled", recipe, compute)["scores"]

@@ -172,3 +172,11 @@ def test_preprocessing_is_torchvision_s(folder: Path, height: int, width: int) -
     assert (
         encoder.resize == "short side to 16 pixels, antialiased bicubic, centre crop to 16x16, mean [0.5, 0.5, 0.5], std [0.25, 0.25, 0.25]"
     )
+
+
+def test_protocol_is_the_same_before_and_after_the_network_is_loaded() -> None:
+    encoder = ClipEncoder("shapes")
+    before = encoder.resize
+    encoder.images(torch.rand(1, 3, 64, 64))
+    assert before == encoder.resize and "64" in before
+    assert "64" not in ClipEncoder("/nowhere").resize
