@@ -34,6 +34,23 @@ def _is_local(address: Any) -> bool:
     return host in {"", "localhost", "::1"} or host.startswith("127.")
 
 
+RANKS = ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE")
+
+
+@pytest.fixture(autouse=True)
+def no_process_group_left() -> Iterator[None]:
+    """A test that trains by DDP in this process leaves neither its process group nor its variables to the next."""
+    before = {name: os.environ.get(name) for name in RANKS}
+    yield
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_network() -> Iterator[None]:
     """Connections to anything but loopback raise ``NetworkForbidden``."""
