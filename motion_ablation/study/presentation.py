@@ -10,9 +10,10 @@ from motion_ablation.metrics import METRICS
 from motion_ablation.study.cards import FLOOR
 from motion_ablation.study.controls import ITSELF, SHUFFLED, Controls, Scale
 from motion_ablation.study.plan import Study
-from motion_ablation.study.scores import TRUTH, noises_of
+from motion_ablation.study.scores import TRUTH, done_runs, noises_of
 
 RAW = " (raw)"
+MANY_LOST = 0.5
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def shown(study: Study, frame: pd.DataFrame, controls: Controls) -> Shown:
     """
     rows = pd.concat([part for part in (frame, controls.frame) if len(part)] or [frame], ignore_index=True)
     scales: dict[tuple[str, str], Scale] = {}
-    notes = list(controls.notes)
+    notes = [*cautions(study), *controls.notes]
     parts = [rows]
     for metric in study.metrics:
         if metric in TRUTH:
@@ -87,3 +88,22 @@ def _beyond_floor(rows: pd.DataFrame) -> pd.Series:
     keys = rows.assign(seed=rows["seed"].fillna(-1))
     floor = keys[keys["experiment"] == FLOOR].groupby(cell)["score"].mean().rename("floor")
     return rows["score"] - keys.join(floor, on=cell)["floor"]
+
+
+def cautions(study: Study) -> list[str]:
+    """What the runs' protocols say against the study's metrics: warnings, and tracks that were lost on the way."""
+    found: dict[str, list[str]] = {}
+    lost: dict[str, list[float]] = {}
+    for _, _, result in done_runs(study):
+        for metric, protocol in result.get("protocols", {}).items():
+            if metric in study.metrics:
+                found.setdefault(metric, []).extend([protocol["warning"]] if "warning" in protocol else [])
+                lost.setdefault(metric, []).extend([protocol["lost_tracks"]] if "lost_tracks" in protocol else [])
+    notes = [f"{metric.replace('_', ' ')}: {warning}." for metric, warnings in found.items() for warning in dict.fromkeys(warnings)]
+    for metric, shares in lost.items():
+        if shares and max(shares) > MANY_LOST:
+            name, range_of = metric.replace("_", " "), f"{min(shares):.0%} to {max(shares):.0%}"
+            notes.append(
+                f"{name}: {range_of} of a run's tracks were lost on the way; where most are, little of its videos was judged."
+            )
+    return notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.controls import ITSELF, SHUFFLED, Controls, Scale
 from motion_ablation.study.plan import Study
-from motion_ablation.study.presentation import RAW, shown
+from motion_ablation.study.presentation import RAW, cautions, shown
 from motion_ablation.study.scores import as_frame, scores_frame
 from motion_ablation.study.statistics import comparisons
 
@@ -98,3 +99,11 @@ def test_without_the_floor_it_is_raw_and_that_is_said(study: Study, monkeypatch:
     found = shown(study, frame, Controls(as_frame([]), []))
     assert "text_similarity" + RAW not in found.columns(study.metrics, "blend")
     assert any("`no_motion`, beyond which it is to be shown, has no result" in note for note in found.notes)
+
+
+def test_what_the_protocols_say_against_a_metric_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {"warning": "16 frames < 64 feature dimensions: singular covariance, biased distance"}
+    runs = [("a", None, {"protocols": {"fid": few, "motion_fidelity": {"lost_tracks": lost}, "kid": few}}) for lost in (0.2, 0.7)]
+    monkeypatch.setattr("motion_ablation.study.presentation.done_runs", lambda study: runs)
+    notes = cautions(SimpleNamespace(metrics=["fid", "motion_fidelity"]))  # type: ignore[arg-type]
+    assert len(notes) == 2 and notes[0].startswith("fid: 16 frames < 64") and "20% to 70% of a run's tracks were lost" in notes[1]
