@@ -103,7 +103,5 @@ def cautions(study: Study) -> list[str]:
     for metric, shares in lost.items():
         if shares and max(shares) > MANY_LOST:
             name, range_of = metric.replace("_", " "), f"{min(shares):.0%} to {max(shares):.0%}"
-            notes.append(
-                f"{name}: {range_of} of a run's tracks were lost on the way; where most are, little of its videos was judged."
-            )
+            notes.append(f"{name}: {range_of} of a run's tracks were lost on the way; where most are, little of its videos was judged.")
     return notes
