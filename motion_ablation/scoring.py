@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from motion_ablation.data.reference import caption_beside
 from motion_ablation.data.video import VideoError, read_clip, replacing, shape_of
 from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics import METRICS, VideoMetric
@@ -66,12 +67,6 @@ def read_whole(path: Path, frames: int, fps: float | None) -> Clip:
     size = max(1, round(height * scale)), max(1, round(width * scale))
     pictures, rate = read_clip(path, frames=frames, fps=fps, size=size, crop="none", shorter=True)
     return Clip(pictures, rate, caption_beside(path), path.name)
-
-
-def caption_beside(path: Path) -> str:
-    """The text in ``clip.txt`` beside ``clip.mp4`` (or beside the folder ``clip``); empty where there is none."""
-    sidecar = path.parent / f"{path.name if path.is_dir() else path.stem}.txt"
-    return " ".join(sidecar.read_text(encoding="utf-8").split()) if sidecar.is_file() else ""
 
 
 def make_metrics(names: Sequence[str], network: str, tracker: str) -> tuple[dict[str, VideoMetric], dict[str, str]]:

@@ -158,11 +158,21 @@ def _seconds(where: str, value: Any) -> float | None:
     return seconds
 
 
+def sidecar_of(path: Path) -> Path:
+    """Where the caption is written: ``clip.txt`` beside ``clip.mp4`` (or beside the folder ``clip``)."""
+    return path.with_suffix(".txt") if path.is_file() else path.parent / f"{path.name}.txt"
+
+
+def caption_beside(path: Path) -> str:
+    """The text of :func:`sidecar_of`, its white space evened; empty where there is none."""
+    file = sidecar_of(path)
+    return " ".join(file.read_text(encoding="utf-8").split()) if file.exists() else ""
+
+
 def _sidecar(path: Path) -> str:
-    """The caption in ``clip.txt`` beside ``clip.mp4`` (or beside the folder ``clip``)."""
-    file = path.with_suffix(".txt") if path.is_file() else path.parent / f"{path.name}.txt"
-    caption = " ".join(file.read_text(encoding="utf-8").split()) if file.exists() else ""
+    caption = caption_beside(path)
     if not caption:
+        file = sidecar_of(path)
         raise VideoError(f"{path}: has no caption. Write what it shows into {file}, set the option caption, or list it in a manifest")
     return caption
 
