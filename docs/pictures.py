@@ -7,13 +7,13 @@ python docs/pictures.py results/axes
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from einops import rearrange
-from PIL import Image
+from torch import Tensor
 
 from motion_ablation.study.plan import Study
-from motion_ablation.study.sheet import REFERENCE, gather, kept_runs, rows_of, still_sheet
+from motion_ablation.study.sheet import REFERENCE, gather, image_of, kept_runs, rows_of, still_sheet
 
 ROWS = {
     "ports": ["no_motion", "baseline", "mqk_only", "mv_only", "after_projection"],
@@ -28,20 +28,31 @@ ROWS = {
 }  # fmt: skip
 
 
+NOISES = ["random", "blend", "low_frequency", "fft", "inverted"]
+
+
 def main(folder: str, reference: str = "orbit", noise: str = "random") -> None:
-    """Writes ``docs/axes/AXIS.png`` for every axis of which the study has two experiments."""
+    """Writes ``docs/axes/AXIS.png`` for every axis of which the study has two experiments, and for the initial noises."""
     study = Study.load(folder)
     kept = kept_runs(study)
     row = next(row for row in rows_of(study, kept) if (row.reference, row.noise) == (reference, noise))
     found, _ = gather(study, kept, row)
-    title = f"prompt: {row.prompt}, seed {row.seed}, {noise} noise"
+    prompt = f"prompt: {row.prompt}, seed {row.seed}"
     for axis, rows in ROWS.items():
-        chosen = [(f"reference: {reference}", found[REFERENCE]), *((name, found[name]) for name in rows if name in found)]
-        if len(chosen) > 2:
-            sheet = (rearrange(still_sheet(chosen, title), "c h w -> h w c") * 255).round().byte().numpy()
-            path = Path(__file__).parent / "axes" / f"{axis}.png"
-            Image.fromarray(sheet).quantize(128).save(path, optimize=True)
-            print(path)
+        picture(axis, reference, found[REFERENCE], {name: found[name] for name in rows if name in found}, f"{prompt}, {noise} noise")
+    started = {name: gather(study, kept, replace(row, noise=name))[0] for name in NOISES}
+    videos = {name: videos["noise_all"] for name, videos in started.items() if "noise_all" in videos}
+    picture("initial_noises", reference, found[REFERENCE], videos, prompt)
+
+
+def picture(axis: str, reference: str, original: Tensor, videos: dict[str, Tensor], title: str) -> None:
+    """Writes the reference and the videos beneath it, if there are two to compare."""
+    if len(videos) < 2:
+        return
+    sheet = still_sheet([(f"reference: {reference}", original), *videos.items()], title)
+    path = Path(__file__).parent / "axes" / f"{axis}.png"
+    image_of(sheet).quantize(128).save(path, optimize=True)
+    print(path)
 
 
 if __name__ == "__main__":

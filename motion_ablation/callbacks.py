@@ -354,7 +354,7 @@ class ResultCallback(SampleCallback):
         config: the resolved configuration. labels: further columns of the HParams tab, such as the experiment's name.
     """
 
-    PACKAGES = ("motion-ablation", "torch", "lightning", "diffusers", "transformers", "torchmetrics", "clean-fid")
+    PACKAGES = ("motion-ablation", "torch", "lightning", "diffusers", "transformers", "peft", "torchmetrics", "clean-fid")
 
     def __init__(self) -> None:
         self.started = time.time()

@@ -83,7 +83,7 @@ def resolve(arguments: list[str]) -> dict[str, Any]:
         parsed = Parsed(MotionInversion, ReferenceDataModule, args=arguments, run=False, parser_kwargs=defaults)
     except ArgumentError as error:
         raise ValueError(reason(str(error))) from error
-    resolved: dict[str, Any] = json.loads(parsed.parser.dump(parsed.config, format="json", skip_none=False))
+    resolved: dict[str, Any] = json.loads(parsed.parser.dump(parsed.config, format="json", skip_unset=False))
     return resolved
 
 

@@ -1,47 +1,53 @@
-"""Low-rank additions to frozen linear layers (LoRA, Hu et al. 2021), by forward hooks: removing them leaves the layer as it was."""
+"""Low-rank adapters (LoRA, Hu et al. 2021) of frozen linear layers: peft's own, in their place inside a context and out of it after."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import torch
-from torch import Tensor, nn
+from torch import nn
+
+from motion_ablation.records import key
 
 
-class LowRankLinear(nn.Module):
-    """``x A B`` with ``A`` ``(inputs, rank)`` random and ``B`` ``(rank, outputs)`` zero: a new one adds nothing."""
+def check_rank(rank: object, where: str) -> None:
+    """Raises ``ValueError`` for a rank that is no whole number of at least 1."""
+    if not isinstance(rank, int) or rank < 1:
+        raise ValueError(f"{where}: rank must be a whole number of at least 1, not {rank!r}")
 
-    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
-        super().__init__()
-        if not isinstance(rank, int) or rank < 1:
-            raise ValueError(f"rank must be a whole number of at least 1, not {rank!r}")
-        self.down = nn.Parameter(torch.randn(inputs, min(rank, inputs, outputs)) / inputs**0.5)
-        self.up = nn.Parameter(torch.zeros(self.down.shape[1], outputs))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x @ self.down.to(x.dtype) @ self.up.to(x.dtype)
+def low_rank(widths: Mapping[str, tuple[int, int]], rank: int) -> nn.ModuleDict:
+    """New adapters ``W x + B A x``, ``A`` random and ``B`` zero, of scale 1.
+
+    Args:
+        widths: inputs and outputs of each layer by its module path, which with slashes for dots is the adapter's name.
+    """
+    from peft import LoraConfig, inject_adapter_in_model  # a second to import, which most runs need not wait for
+
+    layers = nn.ModuleDict({key(name): nn.Linear(inputs, outputs, bias=False) for name, (inputs, outputs) in widths.items()})
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers)), layers)
+    for layer in layers.values():
+        layer.base_layer = nn.Identity()  # the frozen layer's place, while it is not adapted
+    return layers
 
 
 @contextmanager
-def added(pairs: list[tuple[nn.Module, nn.Module]], learning: bool = True) -> Iterator[None]:
-    """Inside this context each layer's output gains its addition's, ``layer(x) + addition(x)``.
+def adapted(model: nn.Module, adapters: nn.ModuleDict, learning: bool = True) -> Iterator[None]:
+    """Inside this context the adapters stand in ``model`` in place of the layers that they are named after, which work within them.
 
     Args:
-        pairs: layers and additions. learning: whether gradients reach the additions.
+        learning: whether gradients reach the adapters; through them they go on either way.
     """
-
-    def after(addition: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and learning):
-            extra: Tensor = addition(inputs[0])
-        return output + extra
-
-    def hook(addition: nn.Module):  # type: ignore[no-untyped-def]
-        return lambda _, inputs, output: after(addition, inputs, output)
-
-    handles = [layer.register_forward_hook(hook(addition)) for layer, addition in pairs]
+    layers = {name.replace("/", "."): adapter for name, adapter in adapters.items()}
+    frozen = {name: model.get_submodule(name) for name in layers}
+    adapters.requires_grad_(learning)
     try:
+        for name, adapter in layers.items():
+            adapter.base_layer = frozen[name]
+            model.set_submodule(name, adapter)
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        for name, adapter in layers.items():
+            model.set_submodule(name, frozen[name])
+            adapter.base_layer = nn.Identity()
+        adapters.requires_grad_()

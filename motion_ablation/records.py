@@ -77,3 +77,8 @@ class Sample:
     def to(self, device: torch.device | str) -> Sample:
         """The same sample on ``device``; Lightning moves what ``predict`` returns by this."""
         return replace(self, frames=self.frames.to(device), reference=self.reference.to(device))
+
+
+def key(name: str) -> str:
+    """A module path as a name that ``nn.ModuleDict`` takes."""
+    return name.replace(".", "/")

@@ -19,7 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "registry": set(),
     "records": {"registry"},
-    "lora": set(),
+    "lora": {"records"},
     "keys": set(),
     "stores": set(),
     "artefacts": {"stores"},

@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
 from motion_ablation.artefacts import content_hash
@@ -103,7 +104,8 @@ def test_the_spatial_lora_learns_from_single_frames_alone_and_is_gone_at_inferen
     denoiser = module.backbone.denoiser
     module.objective.prepare(denoiser)
     lora = list(module.objective.parameters())
-    assert lora and all(".attentions." in f".{name.replace('/', '.')}" for name in module.objective.spatial)
+    assert lora and all(isinstance(layer, LoraLayer) for layer in module.objective.spatial.values()), "peft's own"
+    assert all(".attentions." in f".{name.replace('/', '.')}" for name in module.objective.spatial)
     assert not any("temp_attentions" in name for name in module.objective.spatial)
     latents, text = torch.randn(1, *module.backbone.latent_shape(4, 16, 16)), module.backbone.embed(["a red star"])
     with torch.no_grad():
@@ -115,7 +117,13 @@ def test_the_spatial_lora_learns_from_single_frames_alone_and_is_gone_at_inferen
     adapted.sum().backward()
     assert not torch.equal(adapted, plain)
     assert all(parameter.grad is None for parameter in lora), "the motion's loss does not train it"
-    assert all(parameter.grad is not None for parameter in module.embeddings.parameters())
+    gradients = [parameter.grad for parameter in module.embeddings.parameters()]
+    module.embeddings.zero_grad()
+    with module.embeddings.attached(denoiser, module.prepare(clip).sites), module.objective.attached(denoiser, learning=True):
+        module.backbone.denoise(latents, torch.tensor([3]), text).sum().backward()
+    for parameter, gradient in zip(module.embeddings.parameters(), gradients, strict=True):
+        assert gradient is not None and torch.equal(parameter.grad, gradient), "it reaches the embeddings through the LoRA all the same"
+    assert all(parameter.grad is not None for parameter in lora)
     with torch.no_grad():
         assert torch.equal(module.backbone.denoise(latents, torch.tensor([3]), text), plain)
     cells = [Cell(clip, "a blue circle", 0, "random")]

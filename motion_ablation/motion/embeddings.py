@@ -22,20 +22,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from motion_ablation.lora import added
 from motion_ablation.motion.adapters import ADAPTERS
 from motion_ablation.motion.config import MotionConfig, StreamConfig
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
-from motion_ablation.records import Site
+from motion_ablation.records import Site, key
 
 FORMAT = "motion_ablation/1"
-
-
-def key(name: str) -> str:
-    """A module path as a name that ``nn.ModuleDict`` takes."""
-    return name.replace(".", "/")
 
 
 class StreamAtSite(nn.Module):
@@ -117,7 +111,7 @@ class MotionEmbeddings(nn.Module):
                         )
                     if self.adapters:
                         adapter: Any = self.adapters[key(f"{trained.name}.{name}")]
-                        stack.enter_context(added(adapter.pairs(attention)))
+                        stack.enter_context(adapter.attached(attention))
                     for stream, config in self.config.streams().items():
                         owner = trained.name if config.shared else f"{trained.name}.{name}"
                         uses = len(config.ports) if config.side == "inputs" else 1

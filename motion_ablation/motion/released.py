@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from motion_ablation.motion.config import MotionConfig, SiteConfig
-from motion_ablation.motion.embeddings import MotionEmbeddings, key
-from motion_ablation.records import Site
+from motion_ablation.motion.embeddings import MotionEmbeddings
+from motion_ablation.records import Site, key
 
 LENGTH = 32
 QK, V = "pos_embed", "vSpatial"

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from torch import nn
 
-from motion_ablation.lora import LowRankLinear, added
+from motion_ablation.lora import adapted, check_rank, low_rank
 from motion_ablation.objectives.appearance_debiased import AppearanceDebiased
 from motion_ablation.objectives.base import OBJECTIVES
 
@@ -27,21 +27,18 @@ class Hybrid(AppearanceDebiased):
 
     def __init__(self, alpha: float = math.sqrt(2), weight: float = 1.0, rank: int = 8) -> None:
         super().__init__(alpha, weight)
-        if not isinstance(rank, int) or rank < 1:
-            raise ValueError(f"objective 'hybrid': rank must be a whole number of at least 1, not {rank!r}")
+        check_rank(rank, "objective 'hybrid'")
         self.rank = rank
         self.spatial = nn.ModuleDict()
 
     def prepare(self, denoiser: nn.Module) -> None:
         if self.spatial:
             return
-        for name, layer in denoiser.named_modules():
-            if SPATIAL.search(name) and isinstance(layer, nn.Linear):
-                addition = LowRankLinear(layer.in_features, layer.out_features, self.rank)
-                self.spatial[name.replace(".", "/")] = addition.to(layer.weight.device)
-        if not self.spatial:
+        chosen = {n: m for n, m in denoiser.named_modules() if SPATIAL.search(n) and isinstance(m, nn.Linear)}
+        if not chosen:
             raise ValueError("objective 'hybrid' finds no spatial attention in this backbone to adapt")
+        widths = {name: (layer.in_features, layer.out_features) for name, layer in chosen.items()}
+        self.spatial = low_rank(widths, self.rank).to(next(iter(chosen.values())).weight.device)
 
     def attached(self, denoiser: nn.Module, learning: bool) -> AbstractContextManager[None]:
-        pairs = [(denoiser.get_submodule(name.replace("/", ".")), addition) for name, addition in self.spatial.items()]
-        return added(pairs, learning)
+        return adapted(denoiser, self.spatial, learning)

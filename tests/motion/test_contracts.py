@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.attention_processor import Attention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -79,6 +80,51 @@ def test_identity_then_learning_then_clean_detachment(
 
     with torch.no_grad():
         assert torch.equal(backbone.denoise(*inputs), plain), "detaching restores the backbone bit for bit"
+
+
+class Block(nn.Module):
+    """A temporal block of diffusers' own attentions, wide enough to hold any stream."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.attn1, self.attn2 = (Attention(channels, heads=2, dim_head=channels // 2) for _ in range(2))
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = features + self.attn1(features)
+        result: Tensor = features + self.attn2(features)
+        return result
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> StreamConfig:
+    """Any layout by any integration at any ports that it takes, on either side, shared or not."""
+    integration = draw(st.sampled_from(INTEGRATIONS.names()))
+    choices = [list(ports) for size in (1, 2, 3) for ports in combinations(PORTS, size)]
+    ports = ["k", "v"] if INTEGRATIONS[integration].lengthens else draw(st.sampled_from(choices))
+    side, layout, shared = draw(st.sampled_from(SIDES)), draw(st.sampled_from(LAYOUTS.names())), draw(st.booleans())
+    return StreamConfig(ports, side, {"name": layout}, {"name": integration}, shared=shared)
+
+
+@settings(max_examples=150, deadline=None)
+@given(streams(), st.integers(1, 2), st.integers(2, 6), *[st.integers(1, 4)] * 2, st.integers(2, 6), *[st.integers(1, 4)] * 2)
+def test_any_stream_at_any_size(stream: StreamConfig, b: int, f: int, h: int, w: int, frames: int, height: int, width: int) -> None:
+    torch.manual_seed(0)
+    network = nn.ModuleDict({"block": Block(4)}).requires_grad_(False)
+    motion = MotionEmbeddings(MotionConfig(qk=stream), [Site("block", "up", 4, f, h, w)])
+    # At the trained size, and at another one that the same embedding must follow.
+    for count, rows, columns in ((f, h, w), (frames, height, width)):
+        features, seen = torch.randn(b * rows * columns, count, 4), [Site("block", "up", 4, count, rows, columns)]
+        plain = network["block"](features)
+        with motion.attached(network, seen):
+            attached = network["block"](features)
+        torch.testing.assert_close(attached, plain, atol=1e-6 if stream.lengthens else 0, rtol=1e-5 if stream.lengthens else 0)
+        motion.zero_grad()
+        (attached - torch.randn(attached.shape)).square().sum().backward()
+        for part in motion.streams.values():
+            gradients = [parameter.grad for parameter in part.layout.parameters()]  # type: ignore[union-attr]
+            assert any(gradient is not None and gradient.abs().max() > 0 for gradient in gradients), "it must learn from step 0"
+        assert all(parameter.grad is None for parameter in network.parameters())
+        assert torch.equal(network["block"](features), plain), "detaching restores the network bit for bit"
 
 
 @pytest.mark.parametrize("ports", [[port] for port in PORTS], ids=PORTS)
@@ -230,6 +276,7 @@ def test_adapters_start_at_nothing_learn_and_come_off(
 ) -> None:
     with torch.no_grad():
         plain = backbone.denoise(*inputs)
+    tree = dict(backbone.denoiser.named_modules())
     motion = MotionEmbeddings(MotionConfig(adapter={"name": name}), sites)
     optimizer = torch.optim.AdamW(motion.parameters(), lr=0.01)
     for step in range(3):
@@ -241,6 +288,7 @@ def test_adapters_start_at_nothing_learn_and_come_off(
         optimizer.step()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in motion.parameters()), "all of it learns"
     assert all(p.grad is None for p in backbone.parameters())
+    assert dict(backbone.denoiser.named_modules()) == tree, "every module is in its place again"
     with torch.no_grad():
         assert torch.equal(backbone.denoise(*inputs), plain), "detaching restores the backbone bit for bit"
         motion.save(tmp_path / "motion.safetensors")

@@ -1,7 +1,9 @@
-"""What an adapter is: an addition to the projections of one temporal attention, which starts at nothing."""
+"""What an adapter is: a trainable change of the projections of one temporal attention, which starts at nothing."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import nn
@@ -12,18 +14,17 @@ ADAPTERS: Registry[Any] = Registry("adapter", "motion_ablation.motion.adapters",
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
-class Adapter(nn.Module):
-    """Additions to the four projections of an attention of this width, in ``layers`` by name (dots become slashes)."""
+class Adapter(nn.Module, ABC):
+    """A change of the four projections of an attention of this width."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.layers = nn.ModuleDict()
 
     @classmethod
     def check(cls, **options: Any) -> None:
         """Raises ``ValueError`` for options that cannot work, before any weight is loaded."""
 
-    def pairs(self, attention: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
-        """Each of the attention's projections with its addition."""
-        return [(attention.get_submodule(name.replace("/", ".")), layer) for name, layer in self.layers.items()]
+    @abstractmethod
+    def attached(self, attention: nn.Module) -> AbstractContextManager[None]:
+        """The change acts on ``attention`` inside this context, and is gone after it, bit for bit."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from torch import Tensor, nn
 
 from motion_ablation.motion.adapters.base import ADAPTERS, PROJECTIONS, Adapter
+from motion_ablation.records import key
 
 
 @ADAPTERS.register("temporal_attention")
@@ -13,7 +17,19 @@ class TemporalAttention(Adapter):
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
-        for name in PROJECTIONS:
-            layer = nn.Linear(channels, channels, bias=False)
-            nn.init.zeros_(layer.weight)
-            self.layers[name.replace(".", "/")] = layer
+        self.layers = nn.ModuleDict({key(name): nn.Linear(channels, channels, bias=False) for name in PROJECTIONS})
+        for layer in self.layers.values():
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+
+    @contextmanager
+    def attached(self, attention: nn.Module) -> Iterator[None]:
+        with ExitStack() as stack:
+            for name in PROJECTIONS:
+                change = self.layers[key(name)]
+
+                def after(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, change: nn.Module = change) -> Tensor:
+                    extra: Tensor = change(inputs[0])
+                    return output + extra
+
+                stack.callback(attention.get_submodule(name).register_forward_hook(after).remove)
+            yield

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from motion_ablation.lora import LowRankLinear
+from contextlib import AbstractContextManager
+
+from torch import nn
+
+from motion_ablation.lora import adapted, check_rank, low_rank
 from motion_ablation.motion.adapters.base import ADAPTERS, PROJECTIONS, Adapter
 
 
@@ -12,10 +16,11 @@ class TemporalLora(Adapter):
 
     def __init__(self, channels: int, rank: int = 8) -> None:
         super().__init__(channels)
-        for name in PROJECTIONS:
-            self.layers[name.replace(".", "/")] = LowRankLinear(channels, channels, rank)
+        self.layers = low_rank(dict.fromkeys(PROJECTIONS, (channels, channels)), rank)
 
     @classmethod
     def check(cls, rank: int = 8) -> None:  # type: ignore[override]
-        if not isinstance(rank, int) or rank < 1:
-            raise ValueError(f"adapter 'temporal_lora': rank must be a whole number of at least 1, not {rank!r}")
+        check_rank(rank, "adapter 'temporal_lora'")
+
+    def attached(self, attention: nn.Module) -> AbstractContextManager[None]:
+        return adapted(attention, self.layers)
