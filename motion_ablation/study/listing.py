@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from motion_ablation.data.builtin import builtin, builtin_names
 from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.metrics import METRICS
 from motion_ablation.motion.adapters import ADAPTERS
+from motion_ablation.motion.config import ATTENTIONS, PORTS, SIDES, STAGES, WHEN
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
@@ -29,6 +30,17 @@ AXES: dict[str, Registry[Any]] = {
     "metrics (trainer.callbacks)": METRICS,
 }
 
+# What has no registry, since it names places and times instead of ways.
+PLACES = {
+    "*.ports": f"any of {', '.join(PORTS)}: the projections that a stream enters",
+    "*.side": f"{' or '.join(SIDES)} of those projections",
+    "*.shared": "true or false: one embedding for both attentions of a block, or one for each",
+    "*.when": f"{', '.join(WHEN)}: when the debias acts",
+    "sites.stages": f"any of {', '.join(STAGES)}: parts of the network",
+    "sites.channels": "widest, all, or a list of widths",
+    "sites.attentions": f"any of {', '.join(ATTENTIONS)}: the temporal self-attentions of a block",
+}
+
 
 def listing(folder: Path) -> str:
     """Experiments and cards of a folder with their hypotheses, the axes with their entries, and the built-in references.
@@ -39,6 +51,9 @@ def listing(folder: Path) -> str:
     if not folder.is_dir():
         raise CardError(f"{folder}: no such folder; name the one that holds your experiments: motion-ablation list FOLDER")
     sections = {f"experiments ({folder}/)": _files(folder), f"cards ({folder / 'studies'}/)": _files(folder / "studies")}
+    if (folder / "backbones").is_dir():
+        sections[f"backbones, to put before an experiment ({folder / 'backbones'}/)"] = _files(folder / "backbones")
+    sections["ports and sites (model.motion)"] = list(PLACES.items())
     sections |= {title: [(name, axis.describe(name)) for name in axis] for title, axis in AXES.items()}
     sections["built-in references (builtin:NAME)"] = [(name, builtin(name).caption) for name in builtin_names()]
     return "\n\n".join(_section(title, entries) for title, entries in sections.items())
@@ -48,5 +63,6 @@ def _files(folder: Path) -> list[tuple[str, str]]:
     return [(path.stem, first_comment(path)) for path in sorted(folder.glob("*.yaml"))]
 
 
-def _section(title: str, entries: Iterable[tuple[str, str]]) -> str:
-    return "\n".join([title, *(f"  {name:<22}{text}".rstrip() for name, text in entries)])
+def _section(title: str, entries: Sequence[tuple[str, str]]) -> str:
+    width = max((len(name) for name, _ in entries), default=0)
+    return "\n".join([title, *(f"  {name:<{width}}  {text}".rstrip() for name, text in entries)])

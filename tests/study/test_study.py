@@ -226,8 +226,9 @@ def test_list_shows_experiments_cards_axes_and_references(capsys: pytest.Capture
     main(["list", str(lab)])
     told = capsys.readouterr().out
     for line in (
-        "  mqk_spatial           Full inclusion of spatial",
-        "  first                 A hypothesis.",
+        "  mqk_spatial      Full inclusion of spatial",
+        "  first  A hypothesis.",
+        "  sites.stages      any of down, mid, up, in",
         "  coarse_grid",
         "  concat",
         "  orbit",
