@@ -24,8 +24,8 @@ setup: $(STAMP) ## create the virtual environment and install the project with i
 test: $(STAMP) ## run the tests, without the slow ones (WORKERS=2 processes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
-test-all: lint ## lint, then run every test
-	$(BIN)/python -m pytest -q -m ""
+test-all: lint ## lint, then run every test, the slow ones too
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "" -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP) ## check style, formatting and types
 	$(BIN)/ruff check

@@ -1,6 +1,6 @@
 """What motion costs: every ratio of docs/speed.md in one run.
 
-``python -m benchmarks.speed`` takes about ten minutes on two idle cores, ``--only a b e`` under four. Prints a Markdown table and
+``python -m benchmarks.speed`` takes about twelve minutes on two idle cores, ``--only a b e`` under four. Prints a Markdown table and
 writes it, with all that was measured, to ``results/speed.md`` and ``results/speed.json``.
 
 (a) a training step over the bare backbone's; (b) over the explicit implementation's; (c) the default study over its experiments run
