@@ -40,8 +40,8 @@ def main(folder: str, reference: str = "orbit", noise: str = "random") -> None:
     prompt = f"prompt: {row.prompt}, seed {row.seed}"
     for axis, rows in ROWS.items():
         picture(axis, reference, found[REFERENCE], {name: found[name] for name in rows if name in found}, f"{prompt}, {noise} noise")
-    started = {name: gather(study, kept, replace(row, noise=name))[0] for name in NOISES}
-    videos = {name: videos["noise_all"] for name, videos in started.items() if "noise_all" in videos}
+    started = {name: gather(study, kept, replace(row, noise=name))[0].get(f"noise_{name}") for name in NOISES}
+    videos = {name: frames for name, frames in started.items() if frames is not None}
     picture("initial_noises", reference, found[REFERENCE], videos, prompt)
 
 

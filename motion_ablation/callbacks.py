@@ -25,7 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torchmetrics.utilities import dim_zero_sum
 
 from motion_ablation.artefacts import Artefacts, Tensors, content_hash, files_hash
-from motion_ablation.data.segmentation import appearance_of, shows_colors, trajectory_error
+from motion_ablation.data.segmentation import against_truth
 from motion_ablation.data.video import write_gif, write_video
 from motion_ablation.metrics import METRICS
 from motion_ablation.motion.config import named
@@ -189,15 +189,9 @@ class TruthCallback(SampleCallback):
 
     def on_samples(self, trainer: L.Trainer, module: Any, samples: list[Sample]) -> None:
         for sample in samples:
-            appearance = appearance_of(sample.prompt)
-            if appearance is None:
-                continue
-            _, color, background = appearance
-            row = {**cell_of(sample), "prompt_colors": float(shows_colors(sample.frames, color, background))}
-            if "center" in sample.reference.truth:
-                error, direction = trajectory_error(sample.frames, color, sample.reference.truth["center"])
-                row.update(trajectory_error=error, direction=direction)
-            self.rows.append(row)
+            found = against_truth(sample.frames, sample.prompt, sample.reference.truth.get("center"))
+            if found:
+                self.rows.append({**cell_of(sample), **found})
 
     def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
         self.values, self.rows = {}, gathered(self.rows, trainer)

@@ -83,3 +83,16 @@ def trajectory_error(frames: Tensor, color: str, truth: Tensor) -> tuple[float, 
     both = visible[1:] & visible[:-1] & (should.norm(dim=1) > 1e-3)
     cosine = torch.nn.functional.cosine_similarity(moved, should, dim=1)
     return float(distance.mean()), float(cosine[both].mean()) if both.any() else 0.0
+
+
+def against_truth(frames: Tensor, prompt: str, center: Tensor | None) -> dict[str, float]:
+    """What a video of the built-in world is worth against the truth: ``prompt_colors`` (:func:`shows_colors`, 0 or 1) and, of a reference
+    whose true centres are known, ``trajectory_error`` and ``direction`` (:func:`trajectory_error`). Empty for any other prompt."""
+    appearance = appearance_of(prompt)
+    if appearance is None:
+        return {}
+    _, color, background = appearance
+    found = {"prompt_colors": float(shows_colors(frames, color, background))}
+    if center is not None:
+        found["trajectory_error"], found["direction"] = trajectory_error(frames, color, center)
+    return found

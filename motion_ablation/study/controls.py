@@ -18,16 +18,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from motion_ablation.data.segmentation import against_truth
 from motion_ablation.metrics import METRICS, VideoMetric
 from motion_ablation.records import Clip, Sample
 from motion_ablation.steps import code_of
-from motion_ablation.study.kept import DEVICE, NotKept, build_metric, measured, reference_video, runs_of, video
+from motion_ablation.study.kept import DEVICE, NotKept, build_metric, measured, reference_clip, reference_video, runs_of, video
 from motion_ablation.study.plan import Run, Study
-from motion_ablation.study.scores import TRUTH, as_frame, noises_of, reference_means
+from motion_ablation.study.scores import TRUTH, as_frame, noises_of, reference_means, truths_of
 
 ITSELF = "reference itself"
 SHUFFLED = "shuffled reference"
 OTHERS = 3
+MARGIN = 0.05  # of a metric's range: a ceiling must be as far above its floor for scores to be told as a place between them
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,13 @@ class Controls:
     notes: list[str]
 
     def scale(self, metric: str, noise: str) -> Scale | None:
-        """Floor and ceiling of a metric that rescales; None for others, and where either is missing or they are the same."""
+        """Floor and ceiling of a metric that rescales; None for others, where either is missing, or without room between."""
         if metric in TRUTH or not METRICS[metric].rescales:
             return None
         own = self.frame[(self.frame["metric"] == metric) & (self.frame["noise"] == noise)]
         means = [float(reference_means(own[own["experiment"] == name]).mean()) for name in (SHUFFLED, ITSELF)]
-        return Scale(*means) if abs(means[1] - means[0]) > 1e-6 else None
+        low, high = METRICS[metric].range
+        return Scale(*means) if means[1] - means[0] > MARGIN * (high - low) else None
 
 
 def controls(study: Study, frame: pd.DataFrame) -> Controls:
@@ -84,6 +87,11 @@ def controls(study: Study, frame: pd.DataFrame) -> Controls:
             rows += [(ITSELF, *row) for row in scorer.attempt(scorer.itself, key, run, noises, metric)]
             if len(scorer.references) > 1:
                 rows += [(SHUFFLED, *row) for row in scorer.attempt(scorer.shuffled, key, run, result["cells"], metric)]
+    if truths_of(frame):
+        try:
+            rows += scorer.truths(runs, noises)
+        except (NotKept, OSError) as error:
+            scorer.lose("the truth", error)
     copied = frame[(frame["experiment"] == baseline) & frame["metric"].isin([name for name in study.metrics if not scorer.compares(name)])]
     unchanged = copied.assign(experiment=SHUFFLED, same_as="") if len(scorer.references) > 1 else copied.iloc[:0]
     made = as_frame((name, "", *row) for name, *row in rows)
@@ -117,8 +125,30 @@ class _Scorer:
         try:
             return list(score(key, run, what, metric))
         except (NotKept, ValueError, OSError) as error:
-            self._lost.setdefault(metric, " ".join(str(error).split()))
+            self.lose(metric, error)
             return []
+
+    def lose(self, metric: str, error: Exception) -> None:
+        """Notes why a metric has no control rows."""
+        self._lost.setdefault(metric, " ".join(str(error).split()))
+
+    def truths(self, runs: dict[tuple[str, int], tuple[Run, dict[str, Any]]], noises: list[str]) -> list[tuple[Any, ...]]:
+        """The measures against the truth: of every reference against its own, and of every video against the truth of other references."""
+        clips = {name: reference_clip(run) for name, run in self.references.items()}
+        rows: list[tuple[Any, ...]] = []
+        for name, clip in clips.items():
+            own = against_truth(clip.frames, clip.caption, clip.truth.get("center"))
+            seed = next(seed for (reference, seed), (run, _) in runs.items() if run == self.references[name])
+            rows += [(ITSELF, name, seed, "", None, noise, metric, score) for noise in noises for metric, score in own.items()]
+        for key, (run, result) in runs.items() if len(clips) > 1 else []:
+            others = [clips[other.reference].truth["center"] for other in self._others(run.reference, "center", clips)]
+            for cell in result["cells"]:
+                frames = video(run, cell)
+                found = [against_truth(frames, cell["prompt"], center) for center in others if len(center) == len(frames)]
+                for metric in found[0] if found else []:
+                    score = fmean(each[metric] for each in found)
+                    rows.append((SHUFFLED, *key, cell["prompt"], cell["seed"], cell["noise"], metric, score))
+        return rows
 
     def compares(self, metric: str) -> bool:
         """Whether a metric reads the reference."""
@@ -156,11 +186,12 @@ class _Scorer:
             else:
                 yield (*key, "", None, noise, metric, found[0])
 
-    def _others(self, reference: str) -> list[Run]:
-        """Runs of the references that follow in the study's order, round and round, each reference at most once."""
+    def _others(self, reference: str, knows: str = "", clips: dict[str, Clip] | None = None) -> list[Run]:
+        """Runs of the references that follow in the study's order, round and round, each at most once; of those that know this truth."""
         names = list(self.references)
         place = names.index(reference)
-        return [self.references[name] for name in (names[place + 1 :] + names[:place])[:OTHERS]]
+        following = [name for name in names[place + 1 :] + names[:place] if clips is None or knows in clips[name].truth]
+        return [self.references[name] for name in following[:OTHERS]]
 
     def _get(self, kind: str, run: Run, metric: str, recipe: dict[str, Any], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         return self._kept.get(

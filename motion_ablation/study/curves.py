@@ -87,7 +87,7 @@ def smoothed(values: np.ndarray, half_life: float = HALF_LIFE) -> np.ndarray:
 def training_curves(study: Study) -> dict[str, list[tuple[str, Curve]]]:
     """Experiments and their curves by reference, thinned and smoothed; one curve per training, so several with several training seeds.
 
-    Runs that learnt nothing, or took what another run had learnt, have none; a run that failed has that of its first steps.
+    Runs that learnt nothing have none; one that took what another had learnt has that training's; one that failed has its first steps.
     """
     found: dict[str, list[tuple[str, Curve]]] = {}
     for run in study.runs:

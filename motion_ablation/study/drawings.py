@@ -16,7 +16,7 @@ from motion_ablation.study.plan import Study
 DASHES = {"-": "none", "--": "6 3", ":": "2 3", "-.": "6 3 2 3"}
 CURVES_NOTE = (
     "The training loss of every run that learnt, averaged over its past (half-life: a tenth of the training), because it jumps with "
-    "the drawn timestep. Runs that use what another run has learnt have no curve. Losses of different objectives are not comparable."
+    "the drawn timestep. What was learnt by another run has that run's curve. Losses of different objectives are not comparable."
 )
 
 

@@ -27,6 +27,7 @@ CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#8a
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 7,
+    "text.parse_math": False,  # prompts and names are shown as they are, dollars too
     "axes.titlesize": 7,
     "axes.labelsize": 7,
     "xtick.labelsize": 6.5,

@@ -47,7 +47,7 @@ def _parts(rows: pd.DataFrame) -> list[Part]:
         if row.verdict == MISSING:
             missing.append(name)
         elif str(row.verdict).startswith(UNSURE):
-            unsure.append(f"{name} ({smallest(row._asdict())})")
+            unsure.append(f"{name}{row.verdict.removeprefix(UNSURE).removesuffix(ONLY)} ({smallest(row._asdict())})")
         else:
             shown.append(Part(f"{name} {row.verdict.removesuffix(ONLY)} by {number(abs(row.difference))}{_interval(row)}", _mark(row)))
     parts = shown
@@ -59,8 +59,7 @@ def _parts(rows: pd.DataFrame) -> list[Part]:
 
 
 def _mark(row: Any) -> str:
-    found = tone(str(row.verdict))
-    return "different" if found == "unclear" else found
+    return tone(str(row.verdict))
 
 
 def _interval(row: Any) -> str:

@@ -13,10 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from motion_ablation.study.figures import BETTER, FAINT, INK, PAPER, UNCLEAR, WORSE, panels
 from motion_ablation.study.scores import higher_is_better
 from motion_ablation.study.statistics import MISSING, SAME
-from motion_ablation.study.table import heading, signed
+from motion_ablation.study.table import baseline_of, heading, signed
 
 ROW = 0.17  # inches
-MARKERS = {"better": ("D", BETTER[0]), "worse": ("s", WORSE[0])}
+MARKERS = {"better": ("D", BETTER[0]), "worse": ("s", WORSE[0]), "different": ("^", INK[0])}
 
 
 def forest(comparisons: pd.DataFrame, columns: int = 2) -> Figure:
@@ -42,7 +42,8 @@ def panel_height(names: list[str]) -> float:
 def forest_panel(axes: Axes, rows: pd.DataFrame, names: list[str], labels: bool = True, ticks: int = 4) -> None:
     """Draws one metric: a row per experiment, the baseline as the line at zero.
 
-    A full diamond is a difference for the better, a square one for the worse, a ring one that is not shown; the tinted side is the better
+    A full diamond is a difference for the better, a square one for the worse, a triangle one where neither is better, a ring one
+    that is not shown; the tinted side is the better
     one. A difference without an interval is drawn without one.
 
     Args:
@@ -74,8 +75,9 @@ def forest_panel(axes: Axes, rows: pd.DataFrame, names: list[str], labels: bool 
 
 
 def tone(verdict: str) -> str:
-    """``better`` or ``worse`` for a verdict that begins so, ``unclear`` for any other."""
-    return next((word for word in ("better", "worse") if verdict.startswith(word)), "unclear")
+    """``better``, ``worse`` or ``different`` (where neither is better) for what is shown, ``unclear`` for any other verdict."""
+    tones = {"better": "better", "worse": "worse", "higher": "different", "lower": "different"}
+    return next((found for word, found in tones.items() if verdict.startswith(word)), "unclear")
 
 
 def forest_words(rows: pd.DataFrame) -> str:
@@ -84,4 +86,4 @@ def forest_words(rows: pd.DataFrame) -> str:
     for row in rows.itertuples():
         interval = f" [{signed(row.low)}, {signed(row.high)}]" if math.isfinite(row.low) and math.isfinite(row.high) else ""
         parts.append(f"{row.experiment} {signed(row.difference)}{interval}, {row.verdict}")
-    return f"{heading(str(rows['metric'].iloc[0]))}: differences from {rows['baseline'].iloc[0]}. " + "; ".join(parts) + "."
+    return f"{heading(str(rows['metric'].iloc[0]))}: differences from {baseline_of(rows)}. " + "; ".join(parts) + "."

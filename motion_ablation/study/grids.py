@@ -47,8 +47,10 @@ def score_grid(study: Study, frame: pd.DataFrame, metrics: list[str], caption: s
         frame: scores of one initial noise, with those of the controls.
     """
     frame = frame[frame["metric"].isin(metrics)]
-    rows = []
-    for name in [*study.experiments, *(control for control in (ITSELF, SHUFFLED) if (frame["experiment"] == control).any())]:
+    rows, scored = [], set(frame["experiment"])
+    done = {name for name, _, _ in done_runs(study)}
+    experiments = [name for name in study.experiments if name in scored or name not in done]  # done, but not from this noise: no row
+    for name in [*experiments, *(control for control in (ITSELF, SHUFFLED) if (frame["experiment"] == control).any())]:
         own = frame[frame["experiment"] == name]
         values = [frame_estimate(own[own["metric"] == metric]) for metric in metrics]
         title = label(study, name) if name in study.experiments else name

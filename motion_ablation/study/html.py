@@ -17,11 +17,12 @@ from motion_ablation.study.grids import config_grid, cost_grid, difference_grid,
 from motion_ablation.study.plan import Study
 from motion_ablation.study.presentation import Shown
 from motion_ablation.study.scores import NOISES, noises_of, truths_of
-from motion_ablation.study.table import NOTES
+from motion_ablation.study.table import NOTES, baseline_of
 
 COSTS = (
-    "Seconds are those of a run: training (unless its embedding was trained by another run already), generating and scoring. Steps are "
-    "optimiser steps."
+    "Seconds are those of a run's last attempt, by the clock: training, generating and scoring, less whatever was kept from another run or "
+    "an earlier attempt, plus waiting for what another run was computing. They tell what this study took, not what an experiment costs "
+    "alone. Steps are optimiser steps."
 )
 
 
@@ -119,15 +120,17 @@ def _noise(study: Study, noise: str, shows: Shown, scaled: pd.DataFrame) -> dict
     cards = []
     for card in study.cards:
         rows = compared[compared["card"] == card.name]
+        if rows.empty:
+            continue
         cards.append(
             {
                 "name": card.name,
                 "question": f"{card.action}: {card.part}. {card.why}",
-                "baseline": card.baseline,
+                "baseline": baseline_of(rows),
                 "findings": findings(rows),
                 "one_reference": rows["references"].max() == 1,
                 "panels": drawings.forests(rows),
-                "differences": difference_grid(rows, f"Differences from {card.baseline}, {noise} noise"),
+                "differences": difference_grid(rows, f"Differences from {baseline_of(rows)}, {noise} noise"),
             }
         )
     anchor = "noise-" + "".join(character if character.isalnum() else "-" for character in noise)

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from motion_ablation.artefacts import Artefacts
 from motion_ablation.callbacks import cell_stem
+from motion_ablation.data.reference import ReferenceDataModule
 from motion_ablation.metrics import METRICS, VideoMetric
+from motion_ablation.records import Clip
 from motion_ablation.study.plan import Run, Study, read_result
 from motion_ablation.study.scores import CELL, done_runs
 from motion_ablation.study.sheet import read_frames
@@ -42,6 +44,15 @@ def video(run: Run, cell: dict[str, Any]) -> Tensor:
 def reference_video(run: Run) -> Tensor:
     """The reference's frames as the run saw them, ``(f, 3, h, w)`` in ``[0, 1]``. Raises :class:`NotKept`."""
     return _frames(run, "reference.npz")
+
+
+def reference_clip(run: Run) -> Clip:
+    """A run's reference as it was read from its file, with its truth if that is known. Raises :class:`NotKept`."""
+    path = run.folder / "config.yaml"
+    try:
+        return ReferenceDataModule(**yaml.safe_load(path.read_text(encoding="utf-8"))["data"]).dataset[0]
+    except (OSError, ValueError) as error:
+        raise NotKept(f"the reference of {run.name} cannot be read again: {error}") from error
 
 
 def _frames(run: Run, name: str) -> Tensor:

@@ -11,8 +11,8 @@ from motion_ablation.study.controls import ITSELF, SHUFFLED
 from motion_ablation.study.forest import tone
 from motion_ablation.study.plan import Study
 from motion_ablation.study.presentation import RAW, Shown
-from motion_ablation.study.scores import higher_is_better, noises_of, truths_of
-from motion_ablation.study.table import Estimate, frame_estimate, heading, number
+from motion_ablation.study.scores import done_runs, higher_is_better, noises_of, truths_of
+from motion_ablation.study.table import Estimate, baseline_of, frame_estimate, heading, label, number
 
 HEAD = r"""% Tables of a study by motion-ablation: \usepackage{booktabs} and \input{table}. This file also compiles by itself.
 \expandafter\ifx\csname @twoclasseserror\endcsname\documentclass
@@ -58,17 +58,22 @@ def latex(study: Study, shows: Shown, compared: pd.DataFrame) -> str:
         own = shows.frame[shows.frame["noise"] == noise]
         for card in study.cards:
             columns = [*shows.columns(card.metrics, noise), *truths_of(own)]
-            tables.append(card_table(card, noise, columns, own, compared[(compared["card"] == card.name) & (compared["noise"] == noise)]))
+            rows = compared[(compared["card"] == card.name) & (compared["noise"] == noise)]
+            if len(rows):
+                tables.append(card_table(study, card, noise, columns, own, rows))
     return HEAD + "\n" + "\n".join(tables or ["No run has finished.\n"]) + "\n" + FOOT
 
 
-def card_table(card: Card, noise: str, metrics: list[str], frame: pd.DataFrame, compared: pd.DataFrame) -> str:
+def card_table(study: Study, card: Card, noise: str, metrics: list[str], frame: pd.DataFrame, compared: pd.DataFrame) -> str:
     """Means with standard errors, one row per experiment of the card: the baseline, the replacements, and the controls.
 
-    The best value of a column is bold only where its difference from the baseline is shown to be for the better.
+    The best value of a column is bold only where its difference from the baseline is shown to be for the better, on all references.
     """
     controls = [name for name in (FLOOR, ITSELF, SHUFFLED) if (frame["experiment"] == name).any()]
-    experiments = list(dict.fromkeys([card.baseline, *card.replacements, *controls]))
+    there = set(frame["experiment"])
+    done = {name for name, _, _ in done_runs(study)}
+    chosen = dict.fromkeys([card.baseline, *card.replacements, *controls])
+    experiments = [name for name in chosen if name in there or name not in done]  # what is done, but not from this noise, has no row
     found = {
         (experiment, metric): frame_estimate(frame[(frame["experiment"] == experiment) & (frame["metric"] == metric)])
         for experiment in experiments
@@ -78,21 +83,25 @@ def card_table(card: Card, noise: str, metrics: list[str], frame: pd.DataFrame, 
     rows = []
     for experiment in experiments:
         cells = [cell(found[experiment, metric], (experiment, metric) in bold) for metric in metrics]
-        name = escape(experiment) + (" (baseline)" if experiment == card.baseline != "baseline" else "")
+        title_of = label(study, experiment) if experiment in study.experiments else experiment
+        name = escape(title_of) + (" (baseline)" if experiment == card.baseline != "baseline" else "")
         rows.append(" & ".join([name, *cells]) + r" \\")
-    rows.insert(1, r"\midrule")
+    if len(rows) > 1 and experiments[0] == card.baseline:
+        rows.insert(1, r"\midrule")
     if controls:
         rows.insert(-len(controls), r"\midrule")
-    label = "".join(character if character.isalnum() and character.isascii() else "-" for character in f"{card.path.stem}-{noise}")
+    anchor = "".join(character if character.isalnum() and character.isascii() else "-" for character in f"{card.path.stem}-{noise}")
+    one = all(value.references == 1 for value in found.values() if value is not None)
+    over = "trainings or videos of one reference" if one else "references"
     caption = (
-        f"{card.name}: {noise} initial noise. Mean over references ± standard error. Bold: the best of a column, where its difference from "
-        "the baseline is shown to be for the better (95 %, Holm-corrected within the table)."
+        f"{card.name}: {noise} initial noise. Mean over {over} ± standard error. Bold: the best of a column, where its difference from "
+        f"{baseline_of(compared)} is shown to be for the better (95 %, Holm-corrected within the card)."
     )
     header = " & ".join(["experiment", *(title(metric) for metric in metrics)]) + r" \\"
     return "\n".join(
         [
             r"\begin{table*}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}", rf"\caption{{{escape(caption)}}}",
-            rf"\label{{tab:{label}}}", rf"\begin{{tabular}}{{@{{}}l{'r' * len(metrics)}@{{}}}}", r"\toprule", header, r"\midrule", *rows,
+            rf"\label{{tab:{anchor}}}", rf"\begin{{tabular}}{{@{{}}l{'r' * len(metrics)}@{{}}}}", r"\toprule", header, r"\midrule", *rows,
             r"\bottomrule", r"\end{tabular}", r"\end{table*}", "",
         ]
     )  # fmt: skip
@@ -119,7 +128,9 @@ def cell(value: Estimate | None, bold: bool) -> str:
 def best_replacement(card: Card, metric: str, found: dict[tuple[str, str], Estimate | None], compared: pd.DataFrame) -> str | None:
     """The experiment, of the baseline and the replacements, with the best mean, if it is shown to be better than the baseline."""
     higher = higher_is_better(metric.removesuffix(RAW))
-    values = {name: value.mean for name in [card.baseline, *card.replacements] if (value := found[name, metric]) is not None}
+    own = {name: value for name in [card.baseline, *card.replacements] if (value := found.get((name, metric))) is not None}
+    most = max((value.references for value in own.values()), default=0)
+    values = {name: value.mean for name, value in own.items() if value.references == most}  # means over fewer are of something else
     if higher is None or not values:
         return None
     best = (max if higher else min)(values, key=values.__getitem__)

@@ -36,13 +36,13 @@ class Shown:
         return [name for metric in metrics for name in (metric, metric + RAW) if name == metric or name in taken]
 
     def comparisons(self, compared: pd.DataFrame) -> pd.DataFrame:
-        """Comparisons in the units of the tables: those of a rescaled metric divided by its ceiling's distance from its floor."""
+        """Comparisons in the units of the tables: of a rescaled metric, ``unit``s of the raw one."""
         units = [
             1 / (self.scales[key].ceiling - self.scales[key].floor) if key in self.scales else 1.0
             for key in zip(compared["metric"], compared["noise"], strict=True)
         ]
         numbers = ["difference", "low", "high", "detectable"]
-        return compared.assign(**{name: compared[name] * units for name in numbers})
+        return compared.assign(unit=units, **{name: compared[name] * units for name in numbers})
 
 
 def shown(study: Study, frame: pd.DataFrame, controls: Controls) -> Shown:
@@ -55,12 +55,15 @@ def shown(study: Study, frame: pd.DataFrame, controls: Controls) -> Shown:
     scales: dict[tuple[str, str], Scale] = {}
     notes = [*cautions(study), *controls.notes]
     parts = [rows]
+    own_noise = next(iter(noises_of(frame.loc[frame["experiment"] == study.cards[0].baseline, "noise"])), "")
     for metric in study.metrics:
         if metric in TRUTH:
             continue
         name = metric.replace("_", " ")
         for noise in noises_of(frame["noise"]) if METRICS[metric].rescales else []:
-            scale = controls.scale(metric, noise)
+            # From a noise that the baseline does not have, its own first one tells where 0 and 1 are.
+            theirs = next((name for name in (noise, own_noise) if controls.scale(metric, name) is not None), noise)
+            scale = controls.scale(metric, theirs)
             if scale is None:
                 notes.append(f"{name} is shown as it was scored under {noise} noise: rescaling needs both of its control rows.")
                 continue
@@ -68,8 +71,9 @@ def shown(study: Study, frame: pd.DataFrame, controls: Controls) -> Shown:
             own = (rows["metric"] == metric) & (rows["noise"] == noise)
             parts.append(rows[own].assign(metric=metric + RAW))
             rows.loc[own, "score"] = [scale(score) for score in rows.loc[own, "score"]]
+            floor = SHUFFLED if theirs == noise else f"{SHUFFLED} from {theirs} noise"
             notes.append(
-                f"{name}, {noise} noise: 0 is the mean of '{SHUFFLED}' ({scale.floor:.3f}), 1 that of '{ITSELF}' ({scale.ceiling:.3f})."
+                f"{name}, {noise} noise: 0 is the mean of '{floor}' ({scale.floor:.3f}), 1 that of '{ITSELF}' ({scale.ceiling:.3f})."
             )
         if METRICS[metric].beyond_floor and len(raw := rows[rows["metric"] == metric]):
             if not (raw["experiment"] == FLOOR).any():
@@ -87,7 +91,8 @@ def _beyond_floor(rows: pd.DataFrame) -> pd.Series:
     cell = ["reference", "prompt", "seed", "noise"]
     keys = rows.assign(seed=rows["seed"].fillna(-1))
     floor = keys[keys["experiment"] == FLOOR].groupby(cell)["score"].mean().rename("floor")
-    return rows["score"] - keys.join(floor, on=cell)["floor"]
+    beyond = rows["score"] - keys.join(floor, on=cell)["floor"]
+    return beyond.where(rows["experiment"] != SHUFFLED)  # the floor on the same cell was scored against another reference
 
 
 def cautions(study: Study) -> list[str]:

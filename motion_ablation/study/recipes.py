@@ -31,6 +31,18 @@ LATER = {
 }
 
 
+# Lightning's callbacks that leave training as it is.
+LOOKING = {
+    "ModelCheckpoint",
+    "LearningRateMonitor",
+    "DeviceStatsMonitor",
+    "ModelSummary",
+    "RichModelSummary",
+    "RichProgressBar",
+    "TQDMProgressBar",
+}
+
+
 def addresses(config: dict[str, Any], backbone: str, source: Source) -> tuple[str, str]:
     """The addresses of a run's results and of the embedding that it learns; the latter is empty where it learns none.
 
@@ -59,10 +71,17 @@ def recipe_of(config: dict[str, Any], backbone: str) -> str:
 def training_recipe(config: dict[str, Any], backbone: str) -> str:
     """Hash of what determines the trained embedding, reference and seed apart; what acts on generation only is left out."""
     kept = copy.deepcopy(_kept(config, later=False))
+    kept["trainer"]["callbacks"] = [callback for callback in config["trainer"]["callbacks"] or [] if not _only_looks(callback)]
     for stream in (kept["model"]["motion"] or {}).values():
         if isinstance(stream, dict) and stream.get("when") == "generate":
             del stream["debias"]
     return content_hash([code_of("embedding", *_learning(config), *_motion(config, debiases=False)), kept, backbone])
+
+
+def _only_looks(callback: dict[str, Any]) -> bool:
+    """Whether a callback is known to leave training as it is; any other (``StochasticWeightAveraging``) may not."""
+    module, _, name = callback["class_path"].rpartition(".")
+    return module == "motion_ablation.callbacks" or name in LOOKING
 
 
 def trains_of(config: dict[str, Any]) -> bool:

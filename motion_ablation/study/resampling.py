@@ -56,24 +56,26 @@ class Resampler:
         """Why something could not be resampled, one for each metric."""
         return list(self._notes.values())
 
-    def group(self, cluster: Group, experiment: str, baseline: str, reference: str, trainings: set[int], noise: str, metric: str) -> Group:
+    def group(
+        self, cluster: Group, mine: tuple[str, str], theirs: tuple[str, str], reference: str, trainings: set[int], metric: str
+    ) -> Group:
         """The cluster with the variance that its difference has over draws of videos; unchanged where that cannot be computed.
 
         The bootstrap's variance is that of a mean of ``m`` videos, too small by ``(m - 1) / m``, which is made up for. The same videos
         are drawn for every training.
 
         Args:
-            trainings: seeds of the trainings that were compared.
+            mine, theirs: an experiment and its initial noise each. trainings: seeds of the trainings that were compared.
         """
         try:
-            mine, theirs = (self._mean_scores(name, reference, trainings, noise, metric) for name in (experiment, baseline))
+            ours, others = (self._mean_scores(name, reference, trainings, noise, metric) for name, noise in (mine, theirs))
         except (NotKept, OSError, ValueError) as error:
             self._notes.setdefault(metric, f"{metric}: its videos were not resampled, the spread over references stands alone: {error}.")
             return cluster
-        if mine is None or theirs is None or mine[0] != theirs[0]:
+        if ours is None or others is None or ours[0] != others[0]:
             return cluster
-        count = len(mine[0])
-        variance = float((mine[1] - theirs[1]).var(correction=1)) * count / (count - 1)
+        count = len(ours[0])
+        variance = float((ours[1] - others[1]).var(correction=1)) * count / (count - 1)
         return joined(cluster, variance, count - 1.0) if isfinite(variance) else cluster
 
     def _mean_scores(self, experiment: str, reference: str, trainings: set[int], noise: str, metric: str) -> Resampled | None:

@@ -44,6 +44,7 @@ NOISY = (
 
 
 FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+ATTEMPTS = 10
 USES = "artefacts.txt"  # in a run's folder: the artefacts that it is made of
 TRAINING, LOSS = "training", "training.loss"  # beside an embedding's tensors: steps and seconds; (step, loss) of its curve
 
@@ -105,10 +106,15 @@ def _announcement(study: Study, pending: list[Run], workers: int) -> str:
 def locked(folder: Path) -> Iterator[None]:
     """Keeps a second process out of a study for as long as the block, or this process, lasts."""
     with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StudyBusy(f"{folder}: another process is running this study; wait for it, or choose another --output") from None
+        for attempt in range(ATTEMPTS):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if attempt == ATTEMPTS - 1:
+                    message = f"{folder}: another process is running this study; wait for it, or choose another --output"
+                    raise StudyBusy(message) from None
+                time.sleep(0.1)  # `status`, which only looks, is gone by then
         yield
 
 

@@ -49,7 +49,7 @@ def is_busy(folder: Path) -> bool:
     """Whether a process is running the study of this folder."""
     try:
         with (folder / ".lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may look at a time
     except FileNotFoundError:
         return False
     except OSError:

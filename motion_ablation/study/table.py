@@ -40,21 +40,24 @@ frames, averaged over references; with few frames `fid` is biased upwards, for a
 scored against other references: the floor of what compares with the reference; the other metrics are not changed by it. `no_motion`: the
 backbone alone.
 
-**Differences** are from the baseline on the same reference, training seed, prompt, seed and noise, in brackets their 95 % intervals: over
-references, Student's t on their means (from 8 references on, the studentised cluster bootstrap), but never narrower than what the spread
-over the trainings and videos of these references alone gives (for `fid` and `kid`, by resampling videos). `better` and `worse` hold at the
-5 % level after Holm's correction over all replacements and metrics of a card and a noise (`no_motion` is a family of its own). `{MARK}`:
-the interval excludes zero, but among so many comparisons that is not enough. "No difference shown" is not "no difference": the number in
+**Differences** are from the baseline on the same reference, training seed, prompt, seed and noise (where the baseline does not have that
+initial noise: from its own, as the heading says), in brackets their 95 % intervals: over references, Student's t on their means (from 8
+references on, the studentised cluster bootstrap), but never narrower than what the spread over the trainings and videos of these references
+alone gives, nor than what trainings and videos do to all references together, as they have seeds and prompts in common (`fid` and `kid`:
+by resampling videos). They hold for prompts like these as a set: prompts are few and chosen. `better` and `worse` hold at the 5 % level
+after Holm's correction over all replacements, metrics and initial noises of a card (`no_motion` is a family of its own). `{MARK}`: the
+interval excludes zero, but among so many comparisons that is not enough. "No difference shown" is not "no difference": the number in
 brackets is the smallest true difference that would have been found with 80 % probability, at the strictest level of Holm's correction."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, its standard error (None where there is but one value), and the number of values."""
+    """A mean, its standard error (None where there is but one value), the number of values, and of the references that they belong to."""
 
     mean: float
     error: float | None
     count: int
+    references: int = 1
 
     def __str__(self) -> str:
         return number(self.mean) + (f" ± {number(self.error)}" if self.error is not None else "")
@@ -85,7 +88,7 @@ def frame_estimate(frame: pd.DataFrame) -> Estimate | None:
     trainings = frame.groupby("train_seed")["score"].mean().tolist()
     spread = next((values for values in (means, trainings, frame["score"].tolist()) if len(values) > 1), means)
     error = stdev(spread) / len(spread) ** 0.5 if len(spread) > 1 else None
-    return Estimate(fmean(means), error, len(frame))
+    return Estimate(fmean(means), error, len(frame), len(means))
 
 
 def arrow(metric: str) -> str:
@@ -129,7 +132,11 @@ def scores_table(study: Study, frame: pd.DataFrame, columns: list[str], results:
     for name, _, result in done_runs(study):
         own[name].append(result)
     rows = []
-    for name in [*study.experiments, *(control for control in (ITSELF, SHUFFLED) if results and (frame["experiment"] == control).any())]:
+    scored = set(frame["experiment"])
+    # What is done, but not from this initial noise, has no row.
+    experiments = [name for name in study.experiments if name in scored or not own[name]]
+    shows = [control for control in (ITSELF, SHUFFLED) if any((control, metric) in groups for metric in columns)]
+    for name in [*experiments, *shows]:
         found = [frame_estimate(groups[name, metric]) if (name, metric) in groups else None for metric in columns]
         row = [label(study, name) if name in own else name, *("-" if value is None else str(value) for value in found)]
         if results:
@@ -155,7 +162,13 @@ def paired_table(compared: pd.DataFrame) -> str:
         if (own["verdict"] != MISSING).any()
     ]
     metrics = list(dict.fromkeys(compared["metric"]))
-    return grid([f"minus {compared['baseline'].iloc[0]}", *map(heading, metrics)], rows) if rows else ""
+    return grid([f"minus {baseline_of(compared)}", *map(heading, metrics)], rows) if rows else ""
+
+
+def baseline_of(compared: pd.DataFrame) -> str:
+    """The baseline's name, with its initial noise where that is another than what is compared with it."""
+    first = compared.iloc[0]
+    return str(first["baseline"]) + ("" if first["against"] == first["noise"] else f" ({first['against']} noise)")
 
 
 def difference(row: dict[str, Any]) -> str:
@@ -164,11 +177,11 @@ def difference(row: dict[str, Any]) -> str:
         return SAME
     if not isfinite(row["difference"]):
         return "-"
-    if not isfinite(row["low"]):
-        return signed(row["difference"])
     mark = row["verdict"].removesuffix(ONLY)
-    unsure = f" {MARK}" if row["p"] < LEVEL else ""
-    return f"{signed(row['difference'])} [{signed(row['low'])}, {signed(row['high'])}]" + (unsure if mark == UNSURE else f" {mark}")
+    unsure = mark.startswith(UNSURE)
+    shows = mark.removeprefix(UNSURE) if unsure else f" {mark}"
+    between = f" [{signed(row['low'])}, {signed(row['high'])}]" if isfinite(row["low"]) else ""
+    return signed(row["difference"]) + between + (f" {MARK}" if unsure and between and row["p"] < LEVEL else "") + shows
 
 
 def verdicts(compared: pd.DataFrame) -> str:
@@ -183,7 +196,7 @@ def verdicts(compared: pd.DataFrame) -> str:
         for row in own.to_dict("records"):
             name = row["metric"].replace("_", " ")
             if row["verdict"].startswith(UNSURE):
-                unsure.append(f"{name} ({smallest(row)})")
+                unsure.append(f"{name}{row['verdict'].removeprefix(UNSURE).removesuffix(ONLY)} ({smallest(row)})")
             elif row["verdict"] not in (SAME, MISSING):
                 parts.append(f"{name} {row['verdict'].removesuffix(ONLY)} by {number(abs(row['difference']))}")
         if (own["verdict"] == SAME).all():
@@ -200,12 +213,12 @@ def verdicts(compared: pd.DataFrame) -> str:
 
 
 def smallest(row: dict[str, Any]) -> str:
-    """The smallest difference that would have been found, if there can be one."""
+    """The smallest difference that would have been found, if there can be one; in the row's ``unit`` of the metric, if it has one."""
     metric = row["metric"]
     low, high = (0.0, SPANS[metric]) if metric in TRUTH else METRICS[metric].range
     if not isfinite(row["detectable"]):
         return "no spread to judge by"
-    return f"{number(row['detectable'])}" if row["detectable"] < high - low else "none could be"
+    return f"{number(row['detectable'])}" if row["detectable"] < (high - low) * row.get("unit", 1.0) else "none could be"
 
 
 def failures(study: Study) -> list[str]:
@@ -273,4 +286,5 @@ def table(study: Study, compared: pd.DataFrame | None = None, shows: Shown | Non
 
 def _card(card: Card, compared: pd.DataFrame, noise: str) -> list[str]:
     paired = paired_table(compared) if len(compared) else ""
-    return [f"### {card.name}: paired differences from {card.baseline}, {noise} noise", paired, verdicts(compared)] if paired else []
+    title = f"### {card.name}: paired differences from {baseline_of(compared)}, {noise} noise" if paired else ""
+    return [title, paired, verdicts(compared)] if paired else []

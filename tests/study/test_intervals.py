@@ -154,6 +154,15 @@ def test_the_smallest_difference_shown_is_found_in_80_of_100_studies(references:
     assert isnan(smallest_shown(interval([Group(0.1)]), 0.05))
 
 
+def test_with_many_references_it_is_found_as_often_at_a_strict_level_too(few_draws: None) -> None:
+    rng = np.random.default_rng(2)
+    level = 0.05 / 5
+    studies = [interval([Group(mean) for mean in rng.normal(0, 1, 10)]) for _ in range(200)]
+    effect = float(np.mean([smallest_shown(study, level) for study in studies]))
+    found = [interval([Group(mean) for mean in rng.normal(effect, 1, 10)]).p < level for _ in range(400)]
+    assert np.mean(found) == pytest.approx(0.77, abs=0.08)
+
+
 def test_holm_by_hand() -> None:
     # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1, never falling.
     assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])

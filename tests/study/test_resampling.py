@@ -101,32 +101,33 @@ def study(tmp_path: Path, kept_study: Any) -> Study:
 
 def test_kept_videos_are_resampled_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     given = Group(0.25)
-    found = Resampler(study).group(given, "other", "baseline", "a", {0}, "random", "fid")
+    found = Resampler(study).group(given, ("other", "random"), ("baseline", "random"), "a", {0}, "fid")
     assert found.mean == 0.25 and found.variance > 0 and found.freedom == 3
-    assert Resampler(study).group(given, "baseline", "baseline", "a", {0}, "random", "fid").variance == 0
+    assert Resampler(study).group(given, ("baseline", "random"), ("baseline", "random"), "a", {0}, "fid").variance == 0
     monkeypatch.setattr(resampling, "resampled_scores", lambda *given: pytest.fail("computed again"))
-    assert Resampler(study).group(given, "other", "baseline", "a", {0}, "random", "fid") == found
+    assert Resampler(study).group(given, ("other", "random"), ("baseline", "random"), "a", {0}, "fid") == found
 
 
 def test_without_its_videos_a_set_is_left_alone_and_that_is_said(study: Study) -> None:
     for path in study.run_of("other", "a").folder.glob("frames/*.npz"):
         path.unlink()
     resampler = Resampler(study)
-    assert resampler.group(Group(0.25), "other", "baseline", "a", {0}, "random", "fid").freedom == 0
+    assert resampler.group(Group(0.25), ("other", "random"), ("baseline", "random"), "a", {0}, "fid").freedom == 0
     assert len(resampler.notes) == 1 and "fid: its videos were not resampled" in resampler.notes[0] and "is not there" in resampler.notes[0]
 
 
 def test_another_version_of_a_metric_is_refused(study: Study, kept_study: Any) -> None:
     kept_study(study.folder, references="a", protocol={"network": "another"})
     resampler = Resampler(study)
-    assert np.isnan(resampler.group(Group(0.25), "other", "baseline", "a", {0}, "random", "fid").variance)
+    assert np.isnan(resampler.group(Group(0.25), ("other", "random"), ("baseline", "random"), "a", {0}, "fid").variance)
     assert "another version of fid" in resampler.notes[0] and "run the study again" in resampler.notes[0]
 
 
 def test_trainings_are_averaged_over_the_same_draws(tmp_path: Path, kept_study: Any) -> None:
     study = kept_study(tmp_path, references="a", train_seeds=(0, 1))
-    alone = [Resampler(study).group(Group(0.0), "other", "baseline", "a", {seed}, "random", "fid").variance for seed in (0, 1)]
-    both = Resampler(study).group(Group(0.0, 0.5, 1.0), "other", "baseline", "a", {0, 1}, "random", "fid")
+    sides = ("other", "random"), ("baseline", "random")
+    alone = [Resampler(study).group(Group(0.0), *sides, "a", {seed}, "fid").variance for seed in (0, 1)]
+    both = Resampler(study).group(Group(0.0, 0.5, 1.0), ("other", "random"), ("baseline", "random"), "a", {0, 1}, "fid")
     assert 0.5 < both.variance < 0.5 + max(alone) + 1e-12 and 1 < both.freedom < 4
-    floor = Resampler(study).group(Group(0.0), "no_motion", "baseline", "a", {0, 1}, "random", "fid")
+    floor = Resampler(study).group(Group(0.0), ("no_motion", "random"), ("baseline", "random"), "a", {0, 1}, "fid")
     assert floor.variance > 0, "what trains nothing has one run"

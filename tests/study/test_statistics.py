@@ -14,9 +14,12 @@ from scipy.stats import t, ttest_1samp
 
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.intervals import holm
+from motion_ablation.study.latex import latex
 from motion_ablation.study.plan import Study, write_json
+from motion_ablation.study.presentation import Shown
 from motion_ablation.study.scores import scores_frame
 from motion_ablation.study.statistics import COMPARISON, SAME, UNSURE, comparisons, paired, verdict_of
+from motion_ablation.study.table import table
 
 
 def _noise(*where: Any) -> float:
@@ -128,17 +131,75 @@ def test_one_video_has_no_interval(tmp_path: Path, study_maker: Any) -> None:
     assert all(isnan(row[key]) for key in ("low", "high", "p", "p_holm", "detectable")) and row["verdict"].startswith(UNSURE)
 
 
-def test_families_are_corrected_by_card_and_noise_the_floor_apart(tmp_path: Path, study_maker: Any) -> None:
+def test_families_are_corrected_by_card_over_all_noises_the_floor_apart(tmp_path: Path, study_maker: Any) -> None:
     metrics = ["text_similarity", "motion_fidelity", "temporal_consistency"]
     study = study_maker(
         tmp_path, _common(effect=0.1), experiments=("no_motion", "baseline", "other", "more"), metrics=metrics, noises=("random", "blend")
     )
     compared = comparisons(study, scores_frame(study))
-    for noise in ("random", "blend"):
-        own = compared[compared["noise"] == noise]
-        for family in (own[own["experiment"] == "no_motion"], own[own["experiment"] != "no_motion"]):
-            assert family["p_holm"].tolist() == pytest.approx(holm(family["p"].tolist()))
-        assert len(own) == 9 and (own["p_holm"] >= own["p"]).all()
+    assert len(compared) == 18 and (compared["p_holm"] >= compared["p"]).all()
+    for family in (compared[compared["experiment"] == "no_motion"], compared[compared["experiment"] != "no_motion"]):
+        assert family["p_holm"].tolist() == pytest.approx(holm(family["p"].tolist()))
+
+
+def test_experiments_that_share_their_runs_are_one_test(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(effect=0.1), experiments=("no_motion", "baseline", "other", "more"))
+    alone = comparisons(study, scores_frame(study))
+    study.experiments.append("again")
+    study.cards[0].replacements.append("again")
+    study.same_as["again"] = "other"
+    compared = comparisons(study, scores_frame(study))
+    for name in ("other", "more"):
+        assert _row(compared, experiment=name)["p_holm"] == _row(alone, experiment=name)["p_holm"]
+    assert _row(compared, experiment="again")["p_holm"] == _row(alone, experiment="other")["p_holm"]
+
+
+def test_what_all_references_have_in_common_does_not_narrow_the_interval(tmp_path: Path, study_maker: Any) -> None:
+    def score(experiment: str, reference: str, train_seed: int, prompt: str, seed: int, noise: str, metric: str) -> float:
+        return _noise(experiment, prompt, seed) + 0.01 * _noise(experiment, reference, prompt, seed)
+
+    study = study_maker(tmp_path, score)
+    frame = scores_frame(study)
+    row = _row(comparisons(study, frame), experiment="other")
+    values = frame.pivot_table(index=["reference", "prompt", "seed"], columns="experiment", values="score")
+    videos = (values["other"] - values["baseline"]).groupby(["prompt", "seed"]).mean()
+    low, high = ttest_1samp(videos, 0).confidence_interval(0.95)
+    assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high)), "four videos that all references share, not twelve"
+
+
+def test_a_verdict_on_some_of_the_references_says_so(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(effect=9.0))
+    (study.run_of("other", "b").folder / "result.json").unlink()
+    frame = scores_frame(study)
+    compared = comparisons(study, frame)
+    assert _row(compared, experiment="other")["verdict"].endswith(" (on 2 of 3 references)")
+    text = table(study, compared)
+    assert "(on 2 of 3 references)" in text
+    (study.run_of("other", "c").folder / "result.json").unlink()
+    frame = scores_frame(study)
+    compared = comparisons(study, frame)
+    assert _row(compared, experiment="other")["verdict"] == "better (on 1 of 3 references)"
+    made = latex(study, Shown(frame), compared)
+    assert "other (1 of 3 references)" in made and "mathbf" not in made, "a mean over other references is not the best of a column"
+
+
+def test_a_noise_that_the_baseline_does_not_have_is_compared_with_its_own(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(effect=0.5), noises=("blend", "inverted"))
+    for run in study.runs:
+        result = run.result()
+        keeps = "inverted" if run.experiment == "other" else "blend"
+        cells = [cell for cell in result["cells"] if cell["noise"] == keeps]
+        write_json(run.folder / "result.json", {**result, "cells": cells})
+    frame = scores_frame(study)
+    compared = comparisons(study, frame)
+    row = _row(compared, experiment="other")
+    assert (row["noise"], row["against"], row["references"], row["cells"]) == ("inverted", "blend", 3, 12)
+    scores = {name: own.set_index(["reference", "prompt", "seed"])["score"] for name, own in frame.groupby("experiment")}
+    assert row["difference"] == pytest.approx((scores["other"] - scores["baseline"]).groupby("reference").mean().mean())
+    assert _row(compared, experiment="no_motion")["noise"] == "blend", "what has no such noise is not compared there"
+    text = table(study, compared)
+    inverted = text[text.index("## Initial noise: inverted") :]
+    assert "paired differences from baseline (blend noise), inverted noise" in inverted and "| no_motion" not in inverted
 
 
 def test_a_floor_that_is_a_replacement_belongs_to_the_family(tmp_path: Path, study_maker: Any) -> None:

@@ -57,7 +57,7 @@ def _of(study: Study, experiment: str, noise: str, metric: str) -> pd.DataFrame:
 def test_scores_are_means_with_errors_clustered_by_reference(study: Study, noise: str) -> None:
     own = _of(study, "baseline", noise, "text_similarity")
     means = own["score"].to_numpy().reshape(3, 4).mean(1)
-    expected = Estimate(pytest.approx(means.mean()), pytest.approx(means.std(ddof=1) / np.sqrt(3)), 12)  # type: ignore[arg-type]
+    expected = Estimate(pytest.approx(means.mean()), pytest.approx(means.std(ddof=1) / np.sqrt(3)), 12, 3)  # type: ignore[arg-type]
     assert frame_estimate(own) == expected
 
 
