@@ -346,6 +346,7 @@ class ResultCallback(SampleCallback):
 
     Attributes:
         config: the resolved configuration. labels: further columns of the HParams tab, such as the experiment's name.
+        scored: the training step whose validation came last, or None.
     """
 
     PACKAGES = ("motion-ablation", "torch", "lightning", "diffusers", "transformers", "peft", "torchmetrics", "clean-fid")
@@ -355,6 +356,7 @@ class ResultCallback(SampleCallback):
         self.train_seconds = 0.0
         self.config: dict[str, Any] = {}
         self.labels: dict[str, str] = {}
+        self.scored: int | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.started = time.time()
@@ -363,7 +365,10 @@ class ResultCallback(SampleCallback):
         self.train_seconds = time.time() - self.started
 
     def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if trainer.sanity_checking:
+            return
+        self.scored = trainer.global_step
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         scorers = [c for c in trainer.callbacks if isinstance(c, MetricCallback | TruthCallback)]  # type: ignore[attr-defined]
         values: dict[str, float] = {}

@@ -47,6 +47,16 @@ def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
                 if isinstance(callback, ResultCallback):
                     keep = ("seed_everything", "model", "data")
                     callback.config = {key: _plain(config[key]) for key in keep if key in config}
+                    if callback.config["model"]["embedding"]:  # it brings its own motion
+                        callback.config["model"]["motion"] = self.model.motion_config.to_dict()
+
+        def after_fit(self) -> None:
+            """Validates what the last step left, where training ended between two validations."""
+            trainer = self.trainer
+            scorers = [callback for callback in trainer.callbacks if isinstance(callback, ResultCallback)]  # type: ignore[attr-defined]
+            skips = trainer.fast_dev_run or trainer.limit_val_batches == 0  # type: ignore[attr-defined]
+            if not skips and any(callback.scored != trainer.global_step for callback in scorers):
+                trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
 
     defaults = {"default_config_files": [str(DEFAULTS)], "default_env": False, "exit_on_error": False}
     parser: dict[str, Any] = {**{command: defaults for command in COMMANDS}, "exit_on_error": False} if run else defaults

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from difflib import get_close_matches
@@ -47,16 +48,20 @@ def constructor_schema(cls: Any) -> Schema | None:
 
 
 def reason(message: str) -> str:
-    """The telling line of the parser's report, which else lists every type that a value could have had."""
-    lines = [line.strip() for line in message.splitlines()]
+    """The parser's report in one line: the path of the key, down the first type that its value could have had, and what is wrong there."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     if "Errors:" not in lines:
         return " ".join(lines)
-    head = f"{lines[0]} " if lines[0].startswith("Parser key") else ""
-    tried = [index for index, line in enumerate(lines) if line.startswith("- ") and "Does not validate" not in line]
-    if not tried:
-        return " ".join(lines)
-    first = lines[tried[0]][2:]
-    return f"{head}{first} {lines[tried[0] + 1]}" if first.endswith(":") else f"{head}{first}"
+    path: list[str] = []
+    for index, line in enumerate(lines):
+        key = re.match(r'Parser key "([^"]+)":$', line)
+        if key:
+            path.append(key[1])
+        elif line and not line.startswith(("Does not validate", "Subtypes:", "Errors:", "Problem with ", "Given value")):
+            given = next((rest for rest in lines[index:] if rest.startswith("Given value: ")), "")
+            value = "" if "Got value" in line or "NestedArg" in given or "not accepted" in line else f". {given}".rstrip(" .")
+            return f"{'.'.join(path)}: {line}{value}" if path else f"{line}{value}"
+    return " ".join(lines)
 
 
 def _nested(hint: Any) -> Any:

@@ -40,6 +40,8 @@ def adapted(model: nn.Module, adapters: nn.ModuleDict, learning: bool = True) ->
     """
     layers = {name.replace("/", "."): adapter for name, adapter in adapters.items()}
     frozen = {name: model.get_submodule(name) for name in layers}
+    if any(layer is adapter for layer, adapter in zip(frozen.values(), layers.values(), strict=True)):
+        raise RuntimeError("these adapters are in their place already: a context that should have ended has not")
     adapters.requires_grad_(learning)
     try:
         for name, adapter in layers.items():

@@ -94,7 +94,12 @@ def _load(name: str, source: str, options: tuple[tuple[str, Any], ...]) -> Backb
 
 def load_backbone(config: BackboneConfig) -> Backbone:
     """The frozen model, loaded once per process for as long as the configuration stays the same."""
-    return _load(config.name, config.source, tuple(sorted(config.options.items())))
+    try:
+        backbone = _load(config.name, config.source, tuple(sorted(config.options.items())))
+    except TypeError as error:
+        raise ValueError(f"model.backbone.options: {config.options} cannot be used: {error}") from error
+    backbone.until_backward.close()  # what a failed step may have left
+    return backbone
 
 
 def cell_seed(cell: Cell) -> int:
@@ -164,15 +169,20 @@ class MotionInversion(L.LightningModule):
         self.artefacts = Artefacts(cache)
         self.keeps_videos = False
         self.motion: MotionEmbeddings | None = MotionEmbeddings.load(embedding) if embedding else None
+        if self.motion is not None:
+            self.motion_config = self.motion.config
         self.backbone = load_backbone(backbone)
         self.strict_loading = False
-        self._until_backward = ExitStack()
         if self.backbone.recomputes and self.objective.trains_frames:
             raise ValueError(f"objective '{self.objective_name}' runs the network twice a step: turn gradient_checkpointing off")
         self._prepared: dict[str, Prepared] = {}
 
     def setup(self, stage: str) -> None:
-        """Makes the embeddings for the clips of the data module."""
+        """Makes the embeddings for the clips of the data module. Raises ``ValueError`` for a precision that would cast what is trained."""
+        if self._precision().get("precision") in ("16-true", "bf16-true"):
+            raise ValueError(
+                f"trainer.precision {self.trainer.precision} would train in half precision; set model.backbone.options: {{dtype: bfloat16}}"
+            )
         self.objective.prepare(self.backbone.denoiser)
         if self.motion is None:
             window = self.trainer.datamodule.dataset.window  # type: ignore[attr-defined]
@@ -198,12 +208,18 @@ class MotionInversion(L.LightningModule):
             frames, _, height, width = clip.frames.shape
             code = code_of("latents", type(self.backbone))
             recipe = {"code": code, "backbone": self.backbone.fingerprint, "frames": content_hash(clip.frames), "caption": clip.caption}
+            recipe |= self._precision()
             stored = self.artefacts.get("latents", recipe, lambda: self._encode(clip))
             stored = {name: tensor.to(self.device) for name, tensor in stored.items()}
             posterior = Posterior(stored["mean"], stored["std"])
             known = Prepared(clip, posterior, stored["caption"], self.backbone.sites(frames, height, width), recipe)
             self._prepared[clip.name] = known
         return known
+
+    def _precision(self) -> dict[str, str]:
+        """The trainer's precision as a part of an address, where it is not the usual one."""
+        precision = str(self.trainer.precision) if self._trainer else "32-true"
+        return {} if precision == "32-true" else {"precision": precision}
 
     def _encode(self, clip: Clip) -> dict[str, Tensor]:
         posterior = self.backbone.encode(clip.frames)
@@ -216,7 +232,7 @@ class MotionInversion(L.LightningModule):
         return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(step.encode()).digest()[:7], "big"))
 
     def training_step(self, clip: Clip, index: int) -> Tensor | None:
-        self._until_backward.close()
+        self.backbone.until_backward.close()
         if self.embeddings.parameter_count == 0:
             return None
         ready = self.prepare(clip)
@@ -231,7 +247,7 @@ class MotionInversion(L.LightningModule):
             stack.enter_context(self.objective.attached(denoiser, learning=False))
             predicted = self.backbone.denoise(noisy, timestep, ready.caption)
             if self.backbone.recomputes:
-                self._until_backward = stack.pop_all()
+                self.backbone.until_backward = stack.pop_all()
         loss: Tensor = self.objective(predicted, target, generator)
         if self.objective.trains_frames:
             frame = torch.randint(clean.shape[2], (1,), generator=generator).to(clean.device)
@@ -239,6 +255,7 @@ class MotionInversion(L.LightningModule):
                 predicted = self.backbone.denoise(noisy[:, :, frame], timestep, ready.caption)
             loss = loss + mean_squared_error(predicted, target[:, :, frame])
         if not torch.isfinite(loss):
+            self.backbone.until_backward.close()
             raise FloatingPointError(
                 f"the loss is {loss.item()} at step {self.global_step}; "
                 f"lower model.optimizer.lr (now {self.optimizer_config.lr}) or train in 32-bit precision"
@@ -247,7 +264,7 @@ class MotionInversion(L.LightningModule):
         return loss
 
     def on_after_backward(self) -> None:
-        self._until_backward.close()
+        self.backbone.until_backward.close()
 
     def configure_optimizers(self) -> Any:
         config = self.optimizer_config
@@ -265,6 +282,7 @@ class MotionInversion(L.LightningModule):
     @torch.no_grad()
     def inverted_noise(self, clip: Clip) -> Tensor:
         """DDIM inversion of the reference on the bare backbone, computed once and kept on disk."""
+        self.backbone.until_backward.close()
         ready, steps = self.prepare(clip), self.sampling.inversion_steps
         empty = self.backbone.embed([""])
         invert = lambda: {"noise": self.backbone.invert(ready.posterior.mean, empty, steps)}  # noqa: E731
@@ -273,7 +291,8 @@ class MotionInversion(L.LightningModule):
     def _inversion_recipe(self, clip: Clip) -> dict[str, Any]:
         """All that determines the inverted noise: the latents without the caption, and the steps."""
         latents = {key: value for key, value in self.prepare(clip).recipe.items() if key != "caption"}
-        return {"code": code_of("inverted", type(self.backbone)), "latents": latents, "steps": self.sampling.inversion_steps}
+        code, steps = code_of("inverted", type(self.backbone)), self.sampling.inversion_steps
+        return {"code": code, "latents": latents, "steps": steps, **self._precision()}
 
     @torch.no_grad()
     def initial_latents(self, cells: list[Cell]) -> Tensor:
@@ -308,6 +327,7 @@ class MotionInversion(L.LightningModule):
     @torch.no_grad()
     def _pixels(self, cells: list[Cell]) -> Tensor:
         """The generated videos as bytes, ``(b, f, 3, h, w)``."""
+        self.backbone.until_backward.close()
         ready, sampling = self.prepare(cells[0].reference), self.sampling
         text = self.backbone.embed([cell.prompt for cell in cells])
         negative = self.backbone.embed([sampling.negative_prompt])
@@ -334,6 +354,7 @@ class MotionInversion(L.LightningModule):
             "shape": list(self.backbone.latent_shape(len(clip.frames), *clip.frames.shape[-2:])),
             "sampling": [sampling.steps, sampling.guidance, sampling.negative_prompt],
             "noise": [name, sampling.noises.get(name, {}), self._inversion_recipe(clip) if noise.needs_inversion else {}],
+            **self._precision(),
         }
         return [{**shared, "prompt": cell.prompt, "seed": cell.seed} for cell in cells]
 
@@ -356,3 +377,9 @@ class MotionInversion(L.LightningModule):
         saved = checkpoint.get("motion")
         if saved is not None and saved != self.embeddings.config.to_dict():
             raise ValueError("this checkpoint was trained with another model.motion; run with the configuration that made it")
+        trained = [name for name in self.state_dict() if not name.startswith("backbone.")]
+        missing = [name for name in trained if name not in checkpoint["state_dict"]]
+        if missing:
+            raise ValueError(
+                f"this checkpoint lacks {len(missing)} of the {len(trained)} trained tensors, such as {missing[0]}; train again"
+            )

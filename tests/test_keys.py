@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonargparse import ArgumentError
 
+from motion_ablation.configure import make_cli
 from motion_ablation.keys import check_arguments, constructor_schema, reason
 
 
@@ -104,4 +106,18 @@ def test_the_telling_line_of_a_report() -> None:
         'Parser key "a.b":\n  Does not validate against any of the Union subtypes\n  Errors:\n    - Does not validate against that\n'
         "    - Problem with X:\n        Option 'y' is not accepted\n    - Expected a <class 'NoneType'>\n  Given value: 3"
     )
-    assert reason(tree) == "Parser key \"a.b\": Problem with X: Option 'y' is not accepted"
+    assert reason(tree) == "a.b: Option 'y' is not accepted"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("qk.layout", "per_frame", "model.motion.qk.layout: Expected a <class 'dict'>. Got value: per_frame"),
+        ("qk.ports", "q", "model.motion.qk.ports: Expected a <class 'list'>. Got value: q"),
+        ("adapter", "temporal_lora", "model.motion.adapter: Expected a <class 'dict'>. Given value: temporal_lora"),
+    ],
+)
+def test_a_wrong_type_deep_in_the_configuration_is_told_with_its_place(key: str, value: str, message: str) -> None:
+    with pytest.raises(ArgumentError) as error:
+        make_cli(["fit", f"--model.motion.{key}", value])
+    assert reason(str(error.value)) == message

@@ -7,6 +7,7 @@ Noise, timesteps and generators are always arguments.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
@@ -38,12 +39,17 @@ class Backbone(nn.Module, ABC):
         denoiser: the network that motion is attached to. scheduler: the training noise schedule.
         fingerprint: hash of the weights, part of every artefact's address.
         recomputes: whether the backward pass runs the network again, so that motion must stay attached until it is over.
+        until_backward: what is attached until then; here, because several runs may share a backbone, one of which may fail.
     """
 
     denoiser: nn.Module
     scheduler: DDIMScheduler
     fingerprint: str
     recomputes: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.until_backward = ExitStack()
 
     @abstractmethod
     def encode(self, frames: Tensor) -> Posterior:
@@ -100,6 +106,8 @@ class Backbone(nn.Module, ABC):
         """
         scheduler = DDIMScheduler.from_config(self.scheduler.config)
         scheduler.set_timesteps(steps, device=noise.device)
+        if int(scheduler.timesteps[0]) >= scheduler.config.num_train_timesteps:
+            raise ValueError(f"sampling.steps {steps} is too much for this noise schedule: it would start beyond its last timestep")
         latents = noise
         both = torch.cat([negative.expand(len(text), -1, -1), text])
         for timestep in scheduler.timesteps:

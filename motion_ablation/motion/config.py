@@ -23,7 +23,7 @@ def named(axis: Registry[Any], spec: Any, where: str) -> tuple[str, dict[str, An
     """Splits ``{name: ..., **options}`` and refuses what the axis does not know, naming the place in the YAML."""
     if isinstance(spec, str):
         spec = {"name": spec}
-    if not isinstance(spec, dict) or "name" not in spec:
+    if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
         raise ValueError(f"{where}: give a {axis.axis} as {{name: ...}}. Choices: {', '.join(axis)}")
     options = {key: value for key, value in spec.items() if key != "name"}
     try:

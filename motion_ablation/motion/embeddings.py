@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -42,6 +43,9 @@ class StreamAtSite(nn.Module):
         self.integration = INTEGRATIONS.build(integration.pop("name"), channels=channels, **integration)
         self.debias = DEBIASES.build(debias.pop("name"), **debias)
         self.acts = config.acts
+        lag = config.debias.get("lag", 0)
+        if lag >= site.frames > 1:
+            warnings.warn(f"debias 'difference' of lag {lag} leaves a clip of {site.frames} frames as it is", stacklevel=2)
 
     def dense(self, frames: int, height: int, width: int, generating: bool) -> Tensor | None:
         """``(1 or h * w, f, c)``, debiased if it is time to; None where the debias drops the stream."""

@@ -98,6 +98,8 @@ def to_released(motion: MotionEmbeddings, length: int = LENGTH) -> dict[str, Ten
                 raise ValueError(
                     f"the released format holds the paper's streams only: motion.{name}.{axis} is {have}, not {getattr(paper, axis)}"
                 )
+    if any(site.attentions != ("attn1", "attn2") for site in motion.sites):
+        raise ValueError("the released format holds both attentions of a block: motion.sites.attentions must be [attn1, attn2]")
     if motion.adapters:
         raise ValueError("the released format holds embeddings only, not motion.adapter")
     released: dict[str, Tensor] = {}

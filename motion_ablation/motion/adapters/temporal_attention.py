@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from motion_ablation.motion.adapters.base import ADAPTERS, PROJECTIONS, Adapter
 from motion_ablation.records import key
@@ -25,11 +26,10 @@ class TemporalAttention(Adapter):
     def attached(self, attention: nn.Module) -> Iterator[None]:
         with ExitStack() as stack:
             for name in PROJECTIONS:
-                change = self.layers[key(name)]
+                change: Tensor = self.layers[key(name)].weight  # type: ignore[assignment]
 
-                def after(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, change: nn.Module = change) -> Tensor:
-                    extra: Tensor = change(inputs[0])
-                    return output + extra
+                def after(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, change: Tensor = change) -> Tensor:
+                    return output + F.linear(inputs[0], change.to(output.dtype))
 
                 stack.callback(attention.get_submodule(name).register_forward_hook(after).remove)
             yield
