@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -274,6 +275,17 @@ def test_every_pretraining_stage_runs(path: Path, tiny_backbone: Path, tmp_path:
 def final_state(folder: Path) -> dict[str, Any]:
     (path,) = folder.glob("checkpoints/last.ckpt")
     return torch.load(path, weights_only=True)
+
+
+def test_what_the_last_step_left_is_validated(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    tiny_settings["trainer"].update(max_steps=3, check_val_every_n_epoch=2)
+    tiny_settings["data"]["steps_per_epoch"] = 2
+    config = tmp_path / "odd.yaml"
+    config.write_text(yaml.safe_dump(tiny_settings))
+    main(["fit", "--config", str(config)])
+    (result,) = (tmp_path / "runs").rglob("result.json")
+    assert json.loads(result.read_text())["steps"] == 3
+    assert list((tmp_path / "runs").rglob("videos/*.gif"))
 
 
 def test_a_killed_fit_resumes_to_the_same_end(tiny_settings: dict[str, Any], tmp_path: Path) -> None:

@@ -141,6 +141,38 @@ def test_weights_have_a_rate_of_their_own(make: Make) -> None:
     assert groups == {0.3: module.embeddings.parameter_count - adapters, 0.1: adapters + spatial}
 
 
+def test_a_checkpoint_without_what_was_trained_is_refused(make: Make) -> None:
+    module = make(MotionConfig.paper())
+    checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    module.on_load_checkpoint(checkpoint)
+    checkpoint["state_dict"].popitem()
+    with pytest.raises(ValueError, match="this checkpoint lacks 1 of the"):
+        module.on_load_checkpoint(checkpoint)
+
+
+def test_another_precision_is_another_artefact(make: Make, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, other = make(MotionConfig.paper()), make(MotionConfig.paper())
+    other._trainer = L.Trainer(precision="bf16-mixed", accelerator="cpu", logger=False, enable_checkpointing=False)
+    assert usual.prepare(clip).recipe == {k: v for k, v in other.prepare(clip).recipe.items() if k != "precision"}
+    assert other.prepare(clip).recipe["precision"] == "bf16-mixed"
+    cells = [Cell(clip, "a blue circle", 0, "random")]
+    assert usual._video_recipes(cells) != other._video_recipes(cells)
+
+
+def test_a_precision_that_would_cast_what_is_trained_is_refused(make: Make) -> None:
+    module = make(MotionConfig.paper())
+    module._trainer = L.Trainer(precision="bf16-true", accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(ValueError, match="set model.backbone.options"):
+        module.setup("fit")
+
+
+def test_an_embedding_brings_its_own_motion(make: Make, tmp_path: Path) -> None:
+    make(MotionConfig(qk=StreamConfig())).embeddings.save(tmp_path / "motion.safetensors")
+    module = make(MotionConfig.paper(), embedding=str(tmp_path / "motion.safetensors"))
+    assert module.motion_config == MotionConfig(qk=StreamConfig())
+
+
 def test_without_motion_nothing_trains(make: Make, clip: Clip) -> None:
     module = make()
     assert module.configure_optimizers() is None

@@ -114,6 +114,27 @@ def test_gradient_checkpointing_changes_no_gradient(folders: tuple[Path, Path], 
         MotionInversion(config, MotionConfig.paper(), {"name": "hybrid"}, cache=str(tmp_path))
 
 
+def test_a_failed_step_lets_go_of_the_backbone_that_other_runs_share(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, adapter = folders
+    clip = Clip(torch.rand(4, 3, 16, 16), 8.0, "a red star", "noise")
+    config = BackboneConfig("animatediff", str(image), options(adapter, True))
+    module = MotionInversion(config, MotionConfig(adapter={"name": "temporal_lora"}), cache=str(tmp_path))
+    module.make_motion(4, 16, 16)
+    tree = dict(module.backbone.denoiser.named_modules())
+    monkeypatch.setattr(module.objective, "forward", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(FloatingPointError):
+        module.training_step(clip, 0)
+    assert dict(module.backbone.denoiser.named_modules()) == tree
+    monkeypatch.undo()
+    assert module.training_step(clip, 0) is not None  # and its backward pass never comes
+    assert dict(module.backbone.denoiser.named_modules()) != tree
+    other = MotionInversion(config, MotionConfig.paper(), cache=str(tmp_path))
+    assert other.backbone is module.backbone
+    assert dict(other.backbone.denoiser.named_modules()) == tree
+
+
 @torch.no_grad()
 def test_motion_is_added_to_the_positions(folders: tuple[Path, Path]) -> None:
     """``to_q`` sees the normed features plus the sinusoidal positions plus ``M_qk``, in ``(b h w) f c`` order."""

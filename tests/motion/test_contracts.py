@@ -300,6 +300,20 @@ def test_adapters_start_at_nothing_learn_and_come_off(
             assert not torch.equal(changed, plain)
 
 
+@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_adapters_keep_the_precision_of_the_features(name: str, dtype: torch.dtype) -> None:
+    network = nn.ModuleDict({"block": Block(4)}).requires_grad_(False).to(dtype)
+    motion = MotionEmbeddings(MotionConfig(adapter={"name": name}), [Site("block", "up", 4, 3, 1, 1)])
+    features = torch.randn(2, 3, 4).to(dtype)
+    plain = network["block"](features)
+    with motion.attached(network, motion.sites):
+        attached = network["block"](features)
+    assert torch.equal(attached, plain)
+    attached.float().square().sum().backward()
+    assert any(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in motion.parameters())
+
+
 @torch.no_grad()
 def test_a_temporal_attention_adapter_is_a_change_of_weights(backbone: UNet3DBackbone, sites: list[Site], inputs: Inputs) -> None:
     motion = MotionEmbeddings(MotionConfig(adapter={"name": "temporal_attention"}), sites)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from motion_ablation.backbones import UNet3DBackbone
 from motion_ablation.backbones.unet3d import sites_of
-from motion_ablation.motion import MotionConfig, MotionEmbeddings, StreamConfig
+from motion_ablation.motion import MotionConfig, MotionEmbeddings, SiteConfig, StreamConfig
 from motion_ablation.motion.released import from_released, read_released, to_released, trained_length
 from motion_ablation.study.cli import main
 
@@ -130,6 +130,7 @@ def test_everything_that_does_not_fit_is_told(zeroscope_like: Path) -> None:
         (MotionConfig(qk=StreamConfig(), v=None), "motion.v.ports is None, not"),
         (MotionConfig(qk=StreamConfig(side="outputs"), v=MotionConfig.paper().v), "motion.qk.side is outputs, not inputs"),
         (MotionConfig(**MotionConfig.paper().streams(), adapter={"name": "temporal_lora"}), "not motion.adapter"),
+        (MotionConfig(**MotionConfig.paper().streams(), sites=SiteConfig(attentions=["attn1"])), "both attentions of a block"),
     ],
 )
 def test_what_the_format_cannot_say_is_not_written(config: MotionConfig, message: str, sites: list[Any]) -> None:

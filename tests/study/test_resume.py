@@ -19,12 +19,14 @@ import torch
 import yaml
 
 from motion_ablation.backbones.unet3d import UNet3DBackbone
+from motion_ablation.configure import resolve
 from motion_ablation.metrics import TextSimilarity
 from motion_ablation.motion import MotionEmbeddings
 from motion_ablation.study.cards import read_card
 from motion_ablation.study.clean import find_studies, find_waste, remove
 from motion_ablation.study.cli import main
 from motion_ablation.study.plan import Options, Study, make_study
+from motion_ablation.study.recipes import training_recipe
 from motion_ablation.study.runner import in_best_order, quiet, reason_of, run_study
 from motion_ablation.study.status import describe_status
 
@@ -198,6 +200,15 @@ def test_the_plain_backbone_on_random_noise_is_one_video_for_all_references(
     study = plan(tmp_path, card, settings, references=["builtin:orbit", "builtin:slide"])
     study.runs[:] = [run for run in study.runs if run.experiment == "no_motion"]
     assert passes.during(lambda: run_study(study, 1)) == 2, "two sampling steps, once for both"
+
+
+def test_a_callback_that_may_change_training_is_part_of_the_address() -> None:
+    config = resolve([])
+    known = training_recipe(config, "weights")
+    config["trainer"]["callbacks"].append({"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": {"save_top_k": 2}})
+    assert training_recipe(config, "weights") == known
+    config["trainer"]["callbacks"].append({"class_path": "lightning.pytorch.callbacks.StochasticWeightAveraging", "init_args": {}})
+    assert training_recipe(config, "weights") != known
 
 
 @pytest.mark.parametrize(

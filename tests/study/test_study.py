@@ -57,6 +57,14 @@ def test_one_failing_experiment_leaves_the_rest(finished: tuple[Path, int, list[
     assert "integration_add (= baseline)" in text
 
 
+def test_the_truth_has_control_rows(finished: tuple[Path, int, list[str]]) -> None:
+    folder, _, _ = finished
+    text = (folder / "table.md").read_text()
+    truth = text[text.index("Against the truth") :]
+    row = next(line for line in truth.splitlines() if line.startswith("| reference itself"))
+    assert float(row.split("|")[2].split()[0]) < 0.2, "its own trajectory error"
+
+
 def test_a_run_leaves_everything_about_itself(finished: tuple[Path, int, list[str]]) -> None:
     folder, _, _ = finished
     run = folder / "baseline" / "orbit"

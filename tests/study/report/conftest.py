@@ -18,7 +18,7 @@ from motion_ablation.study.plan import Run, Study, write_json
 from motion_ablation.study.report import write_report
 from motion_ablation.study.runner import quiet
 
-NASTY = '<script>alert("x")</script> & 50% of {it}_'
+NASTY = '<script>alert("x")</script> & 50% of {it}_ for $ {5 $'
 PROMPTS = (NASTY, "a blue cross")
 SEEDS = (0, 1)
 NOISES = ("blend", "random")
