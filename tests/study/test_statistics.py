@@ -13,12 +13,12 @@ import pytest
 from scipy.stats import t, ttest_1samp
 
 from motion_ablation.metrics import METRICS
-from motion_ablation.study.intervals import holm
+from motion_ablation.study.intervals import holm, interval
 from motion_ablation.study.latex import latex
 from motion_ablation.study.plan import Study, write_json
 from motion_ablation.study.presentation import Shown
 from motion_ablation.study.scores import scores_frame
-from motion_ablation.study.statistics import COMPARISON, SAME, UNSURE, comparisons, paired, verdict_of
+from motion_ablation.study.statistics import COMPARISON, SAME, UNSURE, clusters_of, common_of, comparisons, paired, verdict_of
 from motion_ablation.study.table import table
 
 
@@ -165,6 +165,20 @@ def test_what_all_references_have_in_common_does_not_narrow_the_interval(tmp_pat
     videos = (values["other"] - values["baseline"]).groupby(["prompt", "seed"]).mean()
     low, high = ttest_1samp(videos, 0).confidence_interval(0.95)
     assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high)), "four videos that all references share, not twelve"
+
+
+def test_effects_that_videos_have_on_all_references_are_covered() -> None:
+    rng = np.random.default_rng(0)
+    held = {True: 0, False: 0}
+    for _ in range(200):
+        shared = rng.normal(0, 1, 6)
+        rows = [(f"r{r}", 0, "p", video, shared[video] + rng.normal(0, 0.5)) for r in range(5) for video in range(6)]
+        pairs = pd.DataFrame(rows, columns=["reference", "train_seed", "prompt", "seed", "difference"])
+        for common in held:
+            found = interval(list(clusters_of(pairs).values()), common_of(pairs) if common else None)
+            held[common] += found.low <= 0 <= found.high
+    assert held[True] >= 180, "about 95 of 100"
+    assert held[False] < 160, "the check can fail: without that spread they are not"
 
 
 def test_a_verdict_on_some_of_the_references_says_so(tmp_path: Path, study_maker: Any) -> None:
