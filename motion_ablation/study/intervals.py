@@ -24,8 +24,8 @@ normal, nothing between references    0.994  0.985  0.988  0.977  0.983  0.974
 ====================================  =====  =====  =====  =====  =====  =====
 
 Where videos have an effect in common (sd 1, residual sd 0.5, 6 videos; 400 studies): 0.97, 0.94 and 0.94 at 3, 5 and 7 references; without
-the third spread 0.84, 0.65 and 0.60. With one reference, of videos like its own: 0.941, 0.880 and 0.822. Resampled FID of one reference with 9
-videos: 0.954 (500 studies).
+the third spread 0.84, 0.65 and 0.60. With one reference, of videos like its own: 0.941, 0.880 and 0.822. Resampled FID of one reference
+with 9 videos: 0.954 (500 studies).
 Strongly skewed effects are covered worse by every method; more references are the only cure. The plain percentile bootstrap over
 references, which is not used, covers 75 % at 3, 82 % at 5 and 93 % at 22 references of normal effects.
 """
