@@ -235,13 +235,9 @@ class MotionInversion(L.LightningModule):
         self.backbone.until_backward.close()
         if self.embeddings.parameter_count == 0:
             return None
-        ready = self.prepare(clip)
+        ready, denoiser = self.prepare(clip), self.backbone.denoiser
         generator = self.step_generator(index)
-        clean = ready.posterior.sample(generator)
-        noise = torch.randn(clean.shape, generator=generator).to(clean)
-        timestep = torch.randint(self.backbone.scheduler.config.num_train_timesteps, (1,), generator=generator).to(clean.device)
-        noisy = self.backbone.scheduler.add_noise(clean, noise, timestep)
-        target, denoiser = self.backbone.target(clean, noise, timestep), self.backbone.denoiser
+        noisy, timestep, target = self.noised(ready.posterior, generator)
         with ExitStack() as stack:
             stack.enter_context(self.embeddings.attached(denoiser, ready.sites))
             stack.enter_context(self.objective.attached(denoiser, learning=False))
@@ -250,7 +246,7 @@ class MotionInversion(L.LightningModule):
                 self.backbone.until_backward = stack.pop_all()
         loss: Tensor = self.objective(predicted, target, generator)
         if self.objective.trains_frames:
-            frame = torch.randint(clean.shape[2], (1,), generator=generator).to(clean.device)
+            frame = torch.randint(noisy.shape[2], (1,), generator=generator).to(noisy.device)
             with self.objective.attached(denoiser, learning=True):
                 predicted = self.backbone.denoise(noisy[:, :, frame], timestep, ready.caption)
             loss = loss + mean_squared_error(predicted, target[:, :, frame])
@@ -262,6 +258,13 @@ class MotionInversion(L.LightningModule):
             )
         self.log("train/loss", loss, prog_bar=True, batch_size=1)
         return loss
+
+    def noised(self, posterior: Posterior, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """A training example: noisy latents ``(1, c, f, h, w)``, their timestep ``(1,)``, uniform, and what the network should output."""
+        scheduler, clean = self.backbone.scheduler, posterior.sample(generator)
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
+        timestep = torch.randint(scheduler.config.num_train_timesteps, (1,), generator=generator).to(clean.device)
+        return scheduler.add_noise(clean, noise, timestep), timestep, self.backbone.target(clean, noise, timestep)
 
     def on_after_backward(self) -> None:
         self.backbone.until_backward.close()
