@@ -14,18 +14,19 @@ from motion_ablation.study.presentation import RAW, Shown
 from motion_ablation.study.scores import done_runs, higher_is_better, noises_of, truths_of
 from motion_ablation.study.table import Estimate, baseline_of, frame_estimate, heading, label, number
 
-HEAD = r"""% Tables of a study by motion-ablation: \usepackage{booktabs} and \input{table}. This file also compiles by itself.
+HEAD = r"""% Tables of a study by motion-ablation: \usepackage{booktabs,graphicx} and \input{table}. This file also compiles by itself.
 \expandafter\ifx\csname @twoclasseserror\endcsname\documentclass
   \let\studyend\relax
 \else
   \documentclass{article}
   \usepackage[margin=2cm]{geometry}
-  \usepackage{booktabs}
+  \usepackage{booktabs,graphicx}
   \begin{document}
   \def\studyend{\end{document}}
 \fi
 """
 FOOT = "\\studyend\n"
+FITS = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"  # as wide as the page at most
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}",
@@ -101,8 +102,8 @@ def card_table(study: Study, card: Card, noise: str, metrics: list[str], frame: 
     return "\n".join(
         [
             r"\begin{table*}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}", rf"\caption{{{escape(caption)}}}",
-            rf"\label{{tab:{anchor}}}", rf"\begin{{tabular}}{{@{{}}l{'r' * len(metrics)}@{{}}}}", r"\toprule", header, r"\midrule", *rows,
-            r"\bottomrule", r"\end{tabular}", r"\end{table*}", "",
+            rf"\label{{tab:{anchor}}}", FITS, rf"\begin{{tabular}}{{@{{}}l{'r' * len(metrics)}@{{}}}}", r"\toprule", header, r"\midrule",
+            *rows, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", "",
         ]
     )  # fmt: skip
 

@@ -81,7 +81,9 @@ def test_only_what_is_shown_to_be_better_is_bold(reported: Study) -> None:
 @pytest.mark.parametrize("inside", [False, True])
 def test_the_latex_compiles(inside: bool, reported: Study, tmp_path: Path) -> None:
     shutil.copy(reported.folder / "table.tex", tmp_path)
-    (tmp_path / "paper.tex").write_text("\\documentclass{article}\\usepackage{booktabs}\\begin{document}A.\\input{table}B.\\end{document}")
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}A.\\input{table}B.\\end{document}"
+    )
     name = "paper" if inside else "table"
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
