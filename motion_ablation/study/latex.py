@@ -24,9 +24,9 @@ HEAD = r"""% Tables of a study by motion-ablation: \usepackage{booktabs,graphicx
   \begin{document}
   \def\studyend{\end{document}}
 \fi
+\providecommand{\studyfit}[1]{\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{#1}} % as wide as the page at most
 """
 FOOT = "\\studyend\n"
-FITS = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"  # as wide as the page at most
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}",
@@ -102,8 +102,8 @@ def card_table(study: Study, card: Card, noise: str, metrics: list[str], frame: 
     return "\n".join(
         [
             r"\begin{table*}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}", rf"\caption{{{escape(caption)}}}",
-            rf"\label{{tab:{anchor}}}", FITS, rf"\begin{{tabular}}{{@{{}}l{'r' * len(metrics)}@{{}}}}", r"\toprule", header, r"\midrule",
-            *rows, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", "",
+            rf"\label{{tab:{anchor}}}", r"\studyfit{", rf"\begin{{tabular}}{{@{{}}l{'r' * len(metrics)}@{{}}}}", r"\toprule", header,
+            r"\midrule", *rows, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", "",
         ]
     )  # fmt: skip
 

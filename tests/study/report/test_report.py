@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from motion_ablation.study.configs import differences
 from motion_ablation.study.curves import read_curve, smoothed, thinned, training_curves
-from motion_ablation.study.latex import escape
+from motion_ablation.study.latex import HEAD, escape
 from motion_ablation.study.plan import Study
 from motion_ablation.study.report import write_report
 from motion_ablation.study.scores import scores_frame
@@ -53,7 +53,8 @@ def check_latex(text: str) -> None:
     assert text.rstrip().endswith("\\studyend")
     plain = re.sub(r"\\[\\{}$&#%_^~]", "", text)
     assert plain.count("{") == plain.count("}") and plain.count("$") % 2 == 0
-    body = plain[plain.index("\\fi") :]
+    last = HEAD.splitlines()[-1]
+    body = plain[plain.index(last) + len(last) :]
     assert not re.search(r"[#%^~<>|\"]|[^\x00-\x7fÀ-ÿ]", body)
     assert not re.search(r"_", re.sub(r"\\label\{[^}]*\}", "", body))
     for columns, rows in re.findall(r"\\begin\{tabular\}\{@\{\}(l\w+)@\{\}\}(.*?)\\bottomrule", text, flags=re.S):
@@ -81,9 +82,8 @@ def test_only_what_is_shown_to_be_better_is_bold(reported: Study) -> None:
 @pytest.mark.parametrize("inside", [False, True])
 def test_the_latex_compiles(inside: bool, reported: Study, tmp_path: Path) -> None:
     shutil.copy(reported.folder / "table.tex", tmp_path)
-    (tmp_path / "paper.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}A.\\input{table}B.\\end{document}"
-    )
+    head = "\\documentclass{article}\\usepackage{booktabs,graphicx}"
+    (tmp_path / "paper.tex").write_text(head + "\\begin{document}A.\\input{table}B.\\end{document}")
     name = "paper" if inside else "table"
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
