@@ -69,6 +69,8 @@ def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None =
             for experiment in card.experiments:
                 if experiment == card.baseline or (experiment in have and noise not in have[experiment]):
                     continue  # an experiment without this noise has nothing to compare there
+                if noise not in theirs and experiment not in card.replacements:
+                    continue  # the floor is one for the same noise only
                 against = noise if noise in theirs else theirs[0]
                 for metric in [*card.metrics, *truths_of(frame)]:
                     where = {"card": card.name, "noise": noise, "against": against, "metric": metric}
