@@ -212,7 +212,8 @@ def test_a_lost_node_leaves_its_run_to_another(nodes: Nodes, work: Callable[[str
     plug.join()
     assert sorted(outcomes) == [f"hold:{tmp_path}:{name}" for name in "abc"]
     assert all(isinstance(outcome, str) for outcome in outcomes.values())
-    assert len(told) == 1 and "begins again on another" in told[0]
+    lost = [line for line in told if "lost a worker" in line]  # a busy machine may also tell that nothing has started yet
+    assert len(lost) == 1 and "begins again on another" in lost[0]
 
 
 @pytest.mark.slow
@@ -228,7 +229,7 @@ def test_workers_do_not_outlive_their_driver(nodes: Nodes, helper: Path, tmp_pat
         _wait_for(lambda: len(list(tmp_path.glob("[ab]-*"))) == 2)
     finally:
         driver.send_signal(how)
-    assert driver.wait(60) != 0
+    assert driver.wait(180) != 0
     pids = [int(path.name.split("-")[1]) for path in tmp_path.glob("[ab]-*")]
     _wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
