@@ -184,7 +184,7 @@ def study(cards: Sequence[Path], size: Size, folder: Path, workers: int | None =
 
 def experiments_of(cards: Sequence[Path]) -> list[Path]:
     """The experiments of the cards, the floor first, as a study orders them."""
-    from motion_ablation.study.cards import read_card
+    from motion_ablation.study.plan.cards import read_card
 
     found = [card.folder / f"{name}.yaml" for card in map(read_card, cards) for name in card.experiments]
     return list(dict.fromkeys(found))
@@ -225,7 +225,7 @@ def compare_study(
     folder: Path, full: bool, say: Callable[[str], None] = print, size: Size | None = None, cards: Sequence[Path] | None = None
 ) -> list[Row]:
     """The rows of (c): the default ``make ablate-all`` over the sum of its experiments run alone."""
-    from motion_ablation.study.runner import default_workers
+    from motion_ablation.study.run.runner import default_workers
 
     cards = cards or [ROOT / "experiments" / "studies" / f"{card}.yaml" for card in CARDS]
     size = size or (Size(None, None, ("builtin:orbit", "builtin:slide", "builtin:bikes")) if full else Size())

@@ -30,7 +30,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from motion_ablation.configure import DEFAULTS
+from motion_ablation.configure.parse import DEFAULTS
 from motion_ablation.data.reference import Cell, ReferenceDataModule
 from motion_ablation.module import BackboneConfig, MotionInversion, OptimizerConfig, Prepared, SamplingConfig
 from motion_ablation.motion import MotionConfig

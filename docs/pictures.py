@@ -12,8 +12,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from motion_ablation.study.plan import Study
-from motion_ablation.study.sheet import REFERENCE, gather, image_of, kept_runs, rows_of, still_sheet
+from motion_ablation.study.plan.study import Study
+from motion_ablation.study.report.sheet import REFERENCE, gather, image_of, kept_runs, rows_of, still_sheet
 
 ROWS = {
     "ports": ["no_motion", "baseline", "mqk_only", "mv_only", "after_projection"],

@@ -12,20 +12,17 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from motion_ablation.artefacts import Artefacts, Tensors, checksum, content_hash
 from motion_ablation.backbones import BACKBONES, Backbone, Posterior
+from motion_ablation.cache.addresses import motion_entries
+from motion_ablation.cache.artefacts import Artefacts, Tensors, checksum, content_hash
+from motion_ablation.cache.code import code_of
 from motion_ablation.data.reference import Cell
 from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.motion import MotionConfig, MotionEmbeddings
-from motion_ablation.motion.adapters import ADAPTERS
 from motion_ablation.motion.config import named
-from motion_ablation.motion.debiases import DEBIASES
-from motion_ablation.motion.integrations import INTEGRATIONS
-from motion_ablation.motion.layouts import LAYOUTS
 from motion_ablation.objectives import OBJECTIVES
 from motion_ablation.objectives.base import mean_squared_error
 from motion_ablation.records import Clip, Sample, Site
-from motion_ablation.steps import code_of
 
 
 @dataclass
@@ -105,16 +102,6 @@ def load_backbone(config: BackboneConfig) -> Backbone:
 def cell_seed(cell: Cell) -> int:
     """Seed of a cell's fresh noise: the same for every experiment, so that differences are paired on common noise."""
     return int.from_bytes(hashlib.sha256(f"{cell.seed} {cell.prompt}".encode()).digest()[:7], "big")
-
-
-def motion_entries(motion: MotionConfig, debiases: bool = True) -> list[Any]:
-    """The registered classes and functions that a configuration of motion names; ``debiases``: also those that act on generation only."""
-    entries = [ADAPTERS[motion.adapter["name"]]] if motion.adapter else []
-    for stream in motion.streams().values():
-        entries += [LAYOUTS[stream.layout["name"]], INTEGRATIONS[stream.integration["name"]]]
-        if debiases or stream.acts(generating=False):
-            entries.append(DEBIASES[stream.debias["name"]])
-    return entries
 
 
 @dataclass(frozen=True)

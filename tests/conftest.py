@@ -155,7 +155,7 @@ ENCODER_OPTIONS = {"text_similarity": "encoder", "temporal_consistency": "encode
 
 
 def _tiny_settings(folder: Path, backbone: Path, clip: Path) -> dict[str, Any]:
-    callbacks = yaml.safe_load((ROOT / "motion_ablation" / "defaults.yaml").read_text())["trainer"]["callbacks"]
+    callbacks = yaml.safe_load((ROOT / "motion_ablation" / "configure" / "defaults.yaml").read_text())["trainer"]["callbacks"]
     for callback in callbacks:
         metric = callback.get("init_args", {}).get("metric")
         if metric and metric["name"] in ENCODER_OPTIONS:

@@ -15,10 +15,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motion_ablation.cli import main
+from motion_ablation.cli.lightning import main
 from motion_ablation.data.reference import ReferenceDataModule, split_evenly
-from motion_ablation.study.plan import Run
-from motion_ablation.study.runner import execute
+from motion_ablation.study.plan.study import Run
+from motion_ablation.study.run.runner import execute
 
 TWO = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
@@ -65,7 +65,9 @@ def test_a_run_of_a_study_keeps_to_one_device(tmp_path: Path) -> None:
 def _run(*arguments: str) -> None:
     """``lightning`` in a process of its own, which starts the second."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MOTION_ABLATION_TRACEBACK": "1"}
-    ended = subprocess.run([sys.executable, "-m", "motion_ablation.cli", *arguments], env=environment, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "motion_ablation.cli.lightning", *arguments], env=environment, capture_output=True, text=True
+    )
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "MEMBER: 2/2" in ended.stderr, "there were two"
 

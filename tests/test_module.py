@@ -12,8 +12,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
-from motion_ablation.artefacts import content_hash
 from motion_ablation.backbones import UNet3DBackbone
+from motion_ablation.cache.artefacts import content_hash
 from motion_ablation.data.reference import Cell, ReferenceDataModule
 from motion_ablation.module import BackboneConfig, MotionInversion, OptimizerConfig, SamplingConfig, cell_seed
 from motion_ablation.motion import MotionConfig, StreamConfig

@@ -15,8 +15,8 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from motion_ablation.data.builtin import CACHE, DEFAULT, builtin, builtin_path, builtin_truth
 from motion_ablation.data.video import VideoError, Window, read_clip
+from motion_ablation.data.world.builtin import CACHE, DEFAULT, builtin, builtin_path, builtin_truth
 from motion_ablation.records import Clip
 
 T = TypeVar("T")

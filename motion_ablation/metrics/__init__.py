@@ -6,7 +6,11 @@ from motion_ablation.metrics.base import METRICS, PerSampleMetric, VideoMetric
 from motion_ablation.metrics.calibrated_motion import calibrated_motion_fidelity
 from motion_ablation.metrics.diversity import Diversity, diversity
 from motion_ablation.metrics.dynamic_degree import DynamicDegree, dynamic_degree
-from motion_ablation.metrics.features import (
+from motion_ablation.metrics.frechet import FrechetDistance, frechet_from_features
+from motion_ablation.metrics.kernel_distance import KernelDistance, kernel_distance
+from motion_ablation.metrics.motion_fidelity import MotionFidelity, dmt_motion_fidelity, motion_fidelity, track_correlations
+from motion_ablation.metrics.motion_smoothness import MotionSmoothness, motion_smoothness
+from motion_ablation.metrics.networks.encoders import (
     ClipEncoder,
     ImageEncoder,
     ImageTextEncoder,
@@ -14,18 +18,14 @@ from motion_ablation.metrics.features import (
     load_encoder,
     load_features,
 )
-from motion_ablation.metrics.frechet import FrechetDistance, frechet_from_features
-from motion_ablation.metrics.inception import InceptionFeatures
-from motion_ablation.metrics.kernel_distance import KernelDistance, kernel_distance
-from motion_ablation.metrics.motion_fidelity import MotionFidelity, dmt_motion_fidelity, motion_fidelity, track_correlations
-from motion_ablation.metrics.motion_smoothness import MotionSmoothness, motion_smoothness
-from motion_ablation.metrics.raft import RaftTracker
+from motion_ablation.metrics.networks.inception import InceptionFeatures
+from motion_ablation.metrics.networks.vision import VisionEncoder, load_vision
 from motion_ablation.metrics.subject_consistency import SubjectConsistency
 from motion_ablation.metrics.temporal_consistency import TemporalConsistency, temporal_consistency
 from motion_ablation.metrics.text_similarity import TextSimilarity, text_similarity
-from motion_ablation.metrics.trackers import CoTracker3Tracker, OpenCVTracker, load_tracker
-from motion_ablation.metrics.tracks import Tracker, Tracks, track_videos
-from motion_ablation.metrics.vision import VisionEncoder, load_vision
+from motion_ablation.metrics.tracking.raft import RaftTracker
+from motion_ablation.metrics.tracking.trackers import CoTracker3Tracker, OpenCVTracker, load_tracker
+from motion_ablation.metrics.tracking.tracks import Tracker, Tracks, track_videos
 
 __all__ = [
     "METRICS",

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from motion_ablation.metrics.base import METRICS, PerSampleMetric, check_frames
-from motion_ablation.metrics.features import ImageEncoder, embed_videos, load_encoder
+from motion_ablation.metrics.networks.encoders import ImageEncoder, embed_videos, load_encoder
 
 
 def appearance_leakage(images: Tensor, reference: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from motion_ablation.metrics.camera import LEAST, camera_motion, moved
-from motion_ablation.metrics.tracks import Tracks
+from motion_ablation.metrics.tracking.camera import LEAST, camera_motion, moved
+from motion_ablation.metrics.tracking.tracks import Tracks
 
 Array = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ def calibrated_motion_fidelity(generated: Tracks, source: Tracks, static: float 
     Displacements ``d`` and ``d'`` across an eighth, a quarter and half of the video agree by ``2 d·d' / (|d|² + |d'|²)``: 1 where they
     are equal, 0 where they are at right angles or only one moves, -1 where they are opposite. Numerator and denominator are summed before
     dividing, so that large motions count more than small ones and noise hardly at all. In both videos the camera (a homography that most
-    tracks follow, :func:`~motion_ablation.metrics.camera.camera_motion`) is taken off the tracks first. Cameras are compared on a fixed
+    tracks follow, ``tracking.camera.camera_motion``) is taken off the tracks first. Cameras are compared on a fixed
     grid; objects by the nearest moving track of the other video, both ways: agreement is discounted by a Gaussian of their distance,
     disagreement is not, and a motion without any counterpart is compared with rest. Camera and objects are each averaged over their
     tracks before they are summed, so that a large quiet background cannot outweigh a small moving object; the three lengths of

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from motion_ablation.metrics.base import METRICS, VideoMetric, check_frames
-from motion_ablation.metrics.features import ImageEncoder, embed_videos, load_encoder
+from motion_ablation.metrics.networks.encoders import ImageEncoder, embed_videos, load_encoder
 from motion_ablation.records import Sample
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from motion_ablation.metrics.base import METRICS
 from motion_ablation.metrics.track_metric import TrackMetric
-from motion_ablation.metrics.tracks import Tracks
+from motion_ablation.metrics.tracking.tracks import Tracks
 
 FASTEST = 0.05
 SHARE = 1 / 8

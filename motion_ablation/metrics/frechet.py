@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from motion_ablation.metrics.base import METRICS
-from motion_ablation.metrics.features import ImageEncoder
+from motion_ablation.metrics.networks.encoders import ImageEncoder
 from motion_ablation.metrics.reference_set import read_statistics
 from motion_ablation.metrics.set_distance import SetDistance
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from motion_ablation.metrics.base import METRICS
-from motion_ablation.metrics.features import ImageEncoder
+from motion_ablation.metrics.networks.encoders import ImageEncoder
 from motion_ablation.metrics.reference_set import read_statistics
 from motion_ablation.metrics.set_distance import SetDistance
 

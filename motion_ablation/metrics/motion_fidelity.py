@@ -9,8 +9,8 @@ from torch import Tensor
 
 from motion_ablation.metrics.base import METRICS, PerSampleMetric, check_frames
 from motion_ablation.metrics.calibrated_motion import STATIC, agreement, motions
-from motion_ablation.metrics.restarted import Restarted
-from motion_ablation.metrics.trackers import Tracker, Tracks, load_tracker, track_videos
+from motion_ablation.metrics.tracking.restarted import Restarted
+from motion_ablation.metrics.tracking.trackers import Tracker, Tracks, load_tracker, track_videos
 
 STILL = 2e-3
 PROTOCOLS = {

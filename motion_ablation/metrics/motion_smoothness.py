@@ -7,7 +7,7 @@ from torch import Tensor
 
 from motion_ablation.metrics.base import METRICS
 from motion_ablation.metrics.track_metric import TrackMetric
-from motion_ablation.metrics.tracks import Tracker, Tracks
+from motion_ablation.metrics.tracking.tracks import Tracker, Tracks
 
 STATIC = 2e-3
 

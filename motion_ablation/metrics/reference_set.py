@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from motion_ablation.metrics.features import ImageEncoder
-from motion_ablation.metrics.preprocessing import BATCH
+from motion_ablation.metrics.networks.encoders import ImageEncoder
+from motion_ablation.metrics.networks.preprocessing import BATCH
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".webm", ".mov", ".avi", ".mkv", ".gif")

@@ -13,8 +13,8 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from motion_ablation.metrics.base import VideoMetric, check_frames
-from motion_ablation.metrics.features import ImageEncoder, embed_videos, load_features
 from motion_ablation.metrics.memo import content_key
+from motion_ablation.metrics.networks.encoders import ImageEncoder, embed_videos, load_features
 from motion_ablation.metrics.reference_set import folder_features
 
 REFERENCE = "reference"

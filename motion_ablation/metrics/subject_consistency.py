@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from motion_ablation.metrics.background_consistency import ConsistencyMetric
 from motion_ablation.metrics.base import METRICS
-from motion_ablation.metrics.features import ImageEncoder
-from motion_ablation.metrics.vision import DINO, load_vision
+from motion_ablation.metrics.networks.encoders import ImageEncoder
+from motion_ablation.metrics.networks.vision import DINO, load_vision
 
 
 @METRICS.register("subject_consistency")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from motion_ablation.metrics.base import METRICS, PerSampleMetric, check_frames, check_prompts
-from motion_ablation.metrics.features import ImageTextEncoder, embed_videos, load_encoder
+from motion_ablation.metrics.networks.encoders import ImageTextEncoder, embed_videos, load_encoder
 
 
 def text_similarity(images: Tensor, texts: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from motion_ablation.metrics.base import PerSampleMetric, check_frames
-from motion_ablation.metrics.restarted import Restarted
-from motion_ablation.metrics.trackers import load_tracker
-from motion_ablation.metrics.tracks import Tracker, Tracks, track_videos
+from motion_ablation.metrics.tracking.restarted import Restarted
+from motion_ablation.metrics.tracking.trackers import load_tracker
+from motion_ablation.metrics.tracking.tracks import Tracker, Tracks, track_videos
 
 
 class TrackMetric(PerSampleMetric):

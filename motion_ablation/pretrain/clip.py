@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPVisionConfig
 
-from motion_ablation.data.shapes import appearances, render, sample_scene
+from motion_ablation.data.world.shapes import appearances, render, sample_scene
 from motion_ablation.pretrain.text import MAX_TOKENS, build_tokenizer, text_config
 from motion_ablation.pretrain.vae import cosine
 

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from motion_ablation.data.shapes import render, sample_scene
-from motion_ablation.data.shapes_stream import caption_for
+from motion_ablation.data.world.shapes import render, sample_scene
+from motion_ablation.data.world.stream import caption_for
 
 SHARD = 1000
 

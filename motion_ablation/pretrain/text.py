@@ -13,7 +13,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Sequence, WhitespaceSplit
 from tokenizers.trainers import BpeTrainer
 from transformers import CLIPTextConfig, CLIPTokenizer
 
-from motion_ablation.data.shapes import CAMERAS, COLORS, MOTIONS, SHAPES, Scene
+from motion_ablation.data.world.shapes import CAMERAS, COLORS, MOTIONS, SHAPES, Scene
 
 MAX_TOKENS = 20
 START, END = "<|startoftext|>", "<|endoftext|>"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
+from einops import rearrange
 from torch import Tensor
 
-from motion_ablation.artefacts import Artefacts
+from motion_ablation.cache.artefacts import Artefacts
 from motion_ablation.callbacks import cell_stem
 from motion_ablation.data.reference import ReferenceDataModule
 from motion_ablation.metrics import METRICS, VideoMetric
 from motion_ablation.records import Clip
-from motion_ablation.study.plan import Run, Study, read_result
-from motion_ablation.study.scores import CELL, done_runs
-from motion_ablation.study.sheet import read_frames
+from motion_ablation.study.plan.study import Run, Study, read_result
+from motion_ablation.study.results import CELL, done_runs
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 MEASURED = ".measured"  # an experiment cannot be called so: it would be a hidden file
@@ -90,3 +92,10 @@ def build_metric(run: Run, name: str) -> VideoMetric:
                 f"{run.name} was scored with another version of {name} ({key}: {then.get(key)}, now {value}); run the study again"
             )
     return metric.to(DEVICE)
+
+
+def read_frames(path: Path) -> tuple[Tensor, float]:
+    """A kept video ``(f, 3, h, w)`` in ``[0, 1]`` and its frames per second (8 where it does not say)."""
+    with np.load(path) as data:
+        frames = torch.from_numpy(rearrange(data["frames"], "f h w c -> f c h w")).float() / 255
+        return frames, float(data["fps"]) if "fps" in data else 8.0

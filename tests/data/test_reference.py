@@ -13,12 +13,12 @@ from jsonargparse import ArgumentParser
 from PIL import Image
 from torch import Tensor, nn
 
-from motion_ablation.data import builtin as builtin_module
 from motion_ablation.data import reference as reference_module
-from motion_ablation.data.builtin import DEFAULT, builtin, builtin_names, builtin_path
 from motion_ablation.data.reference import PROMPTS, Cell, ReferenceDataModule, find_sources
-from motion_ablation.data.shapes import appearances, is_held_out, trajectory
 from motion_ablation.data.video import VideoError, write_video
+from motion_ablation.data.world import builtin as builtin_module
+from motion_ablation.data.world.builtin import DEFAULT, builtin, builtin_names, builtin_path
+from motion_ablation.data.world.shapes import appearances, is_held_out, trajectory
 from motion_ablation.records import Clip
 
 

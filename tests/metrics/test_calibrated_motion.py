@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motion_ablation.calibration.cases import CASES, Case
-from motion_ablation.data.shapes import Scene, render
+from motion_ablation.data.world.shapes import Scene, render
+from motion_ablation.evaluation.calibration.cases import CASES, Case
 from motion_ablation.metrics import MotionFidelity, OpenCVTracker, Tracks, motion_fidelity
 from motion_ablation.metrics.calibrated_motion import GRID, calibrated_motion_fidelity, motions
-from motion_ablation.metrics.camera import camera_motion, moved
-from motion_ablation.metrics.restarted import Restarted
+from motion_ablation.metrics.tracking.camera import camera_motion, moved
+from motion_ablation.metrics.tracking.restarted import Restarted
 
 SIDE = np.linspace(-0.95, 0.95, 15)
 PLACES = np.stack(np.meshgrid(SIDE, SIDE), -1).reshape(-1, 2)

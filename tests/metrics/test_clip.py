@@ -15,9 +15,9 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, C
 
 from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics import METRICS, ClipEncoder, InceptionFeatures, TemporalConsistency, TextSimilarity, embed_videos
-from motion_ablation.metrics.features import load_encoder, load_features
-from motion_ablation.metrics.preprocessing import Preprocessing
-from motion_ablation.metrics.trackers import CoTracker3Tracker
+from motion_ablation.metrics.networks.encoders import load_encoder, load_features
+from motion_ablation.metrics.networks.preprocessing import Preprocessing
+from motion_ablation.metrics.tracking.trackers import CoTracker3Tracker
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motion_ablation.data.shapes import Scene, render
+from motion_ablation.data.world.shapes import Scene, render
 from motion_ablation.metrics import MotionFidelity, OpenCVTracker, Tracks, motion_fidelity
 from motion_ablation.metrics.motion_fidelity import PROTOCOLS, STILL, dmt_motion_fidelity
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from motion_ablation.data.shapes import Scene, render
+from motion_ablation.data.world.shapes import Scene, render
 from motion_ablation.metrics import DynamicDegree, MotionSmoothness, Tracks, dynamic_degree, motion_smoothness
 from motion_ablation.metrics.motion_smoothness import STATIC
 

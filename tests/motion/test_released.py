@@ -13,9 +13,9 @@ from torch import Tensor
 
 from motion_ablation.backbones import UNet3DBackbone
 from motion_ablation.backbones.unet3d import sites_of
+from motion_ablation.cli.studies import main
 from motion_ablation.motion import MotionConfig, MotionEmbeddings, SiteConfig, StreamConfig
 from motion_ablation.motion.released import from_released, read_released, to_released, trained_length
-from motion_ablation.study.cli import main
 
 FRAMES, HEIGHT, WIDTH = 5, 64, 128
 

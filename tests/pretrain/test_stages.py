@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
 from motion_ablation.backbones import UNet3DBackbone
-from motion_ablation.metrics.features import load_encoder
+from motion_ablation.metrics.networks.encoders import load_encoder
 from motion_ablation.pretrain.clip import AppearanceBatches
 from motion_ablation.pretrain.latents import LatentDataModule, LatentPool, encode_shard
 from motion_ablation.pretrain.text_to_video import PretrainTextToVideo

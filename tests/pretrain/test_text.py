@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from motion_ablation.data.shapes import CAMERAS, COLORS, MOTIONS, SHAPES, Scene
+from motion_ablation.data.world.shapes import CAMERAS, COLORS, MOTIONS, SHAPES, Scene
 from motion_ablation.pretrain.text import END, MAX_TOKENS, START, build_tokenizer
 
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from motion_ablation.callbacks import MetricCallback, save_frames
 from motion_ablation.metrics import METRICS as METRIC_REGISTRY
 from motion_ablation.records import Clip, Sample
-from motion_ablation.study.cards import Card
-from motion_ablation.study.plan import Run, Study, write_json
-from motion_ablation.study.runner import save_reference
+from motion_ablation.study.plan.cards import Card
+from motion_ablation.study.plan.study import Run, Study, write_json
+from motion_ablation.study.run.runner import save_reference
 
 ROOT = Path(__file__).parents[2]
 ENCODER_OPTIONS = {"text_similarity": "encoder", "temporal_consistency": "encoder", "fid": "features"}
@@ -30,7 +30,9 @@ METRICS = ["text_similarity", "motion_fidelity", "temporal_consistency", "fid"]
 def quick_config(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path, tiny_clip: Path) -> Path:
     """A file for ``--config`` with which any experiment runs in about a second."""
     folder = tmp_path_factory.mktemp("quick")
-    callbacks: list[dict[str, Any]] = yaml.safe_load((ROOT / "motion_ablation" / "defaults.yaml").read_text())["trainer"]["callbacks"]
+    callbacks: list[dict[str, Any]] = yaml.safe_load((ROOT / "motion_ablation" / "configure" / "defaults.yaml").read_text())["trainer"][
+        "callbacks"
+    ]
     for callback in callbacks:
         metric = callback.get("init_args", {}).get("metric")
         if metric and metric["name"] in ENCODER_OPTIONS:

@@ -17,11 +17,11 @@ import torch
 import yaml
 from PIL import Image
 
+from motion_ablation.cli.studies import main
 from motion_ablation.motion import MotionEmbeddings
-from motion_ablation.study.cards import read_card
-from motion_ablation.study.cli import main
-from motion_ablation.study.plan import Options, Study, make_study
-from motion_ablation.study.runner import execute
+from motion_ablation.study.plan.cards import read_card
+from motion_ablation.study.plan.study import Options, Study, make_study
+from motion_ablation.study.run.runner import execute
 
 RUNS = ("no_motion", "baseline", "exploding", "mqk_spatial")
 
@@ -222,7 +222,7 @@ def test_a_mistake_that_all_experiments_share_is_told_at_once(lab: Path, tmp_pat
 
 
 def test_two_processes_do_not_share_a_study(finished: tuple[Path, int, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
-    from motion_ablation.study.runner import locked
+    from motion_ablation.study.run.runner import locked
 
     folder, _, arguments = finished
     with locked(folder), pytest.raises(SystemExit) as ended:
@@ -247,7 +247,9 @@ def test_list_shows_experiments_cards_axes_and_references(capsys: pytest.Capture
 
 def test_help_is_quick_and_complete() -> None:
     began = time.monotonic()
-    told = subprocess.run([sys.executable, "-m", "motion_ablation.study.cli", "--help"], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-m", "motion_ablation.cli.studies", "--help"], capture_output=True, text=True, check=True
+    ).stdout
     assert all(command in told for command in ("run", "report", "list", "pretrain-report"))
     assert time.monotonic() - began < 10
 

@@ -12,11 +12,11 @@ import yaml
 from torch.utils.tensorboard import SummaryWriter
 
 from motion_ablation.callbacks import cell_stem
-from motion_ablation.configure import resolve
-from motion_ablation.study.cards import Card
-from motion_ablation.study.plan import Run, Study, write_json
-from motion_ablation.study.report import write_report
-from motion_ablation.study.runner import quiet
+from motion_ablation.configure.parse import resolve
+from motion_ablation.study.plan.cards import Card
+from motion_ablation.study.plan.study import Run, Study, write_json
+from motion_ablation.study.report.write import write_report
+from motion_ablation.study.run.runner import quiet
 
 NASTY = '<script>alert("x")</script> & 50% of {it}_ for $ {5 $'
 PROMPTS = (NASTY, "a blue cross")

@@ -16,9 +16,9 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from motion_ablation.study.films import films
-from motion_ablation.study.plan import Study
-from motion_ablation.study.report import write_report
+from motion_ablation.study.plan.study import Study
+from motion_ablation.study.report.films import films
+from motion_ablation.study.report.write import write_report
 
 REQUESTS = {"src", "srcset", "href", "data", "action", "poster", "background", "formaction", "xlink:href"}
 VOID = {"meta", "link", "img", "source", "br", "hr", "input"}

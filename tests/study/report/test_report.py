@@ -15,12 +15,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from motion_ablation.study.configs import differences
-from motion_ablation.study.curves import read_curve, smoothed, thinned, training_curves
-from motion_ablation.study.latex import HEAD, escape
-from motion_ablation.study.plan import Study
-from motion_ablation.study.report import write_report
-from motion_ablation.study.scores import scores_frame
+from motion_ablation.study.plan.study import Study
+from motion_ablation.study.report.configs import differences
+from motion_ablation.study.report.curves import read_curve, smoothed, thinned, training_curves
+from motion_ablation.study.report.latex import HEAD, escape
+from motion_ablation.study.report.write import write_report
+from motion_ablation.study.results import scores_frame
 
 WRITTEN = {"report.html", "table.md", "table.tex", "scores.csv", "scores.parquet"}
 

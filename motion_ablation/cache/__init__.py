@@ -1,0 +1,1 @@
+"""Everything that is computed once: where it is kept, and by what address."""

@@ -1,0 +1,150 @@
+"""What determines a run's results and what determines the embedding it learns, each as a hash: configuration, weights, content and code."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from pathlib import Path
+from typing import Any
+
+from motion_ablation.backbones import BACKBONES
+from motion_ablation.cache.artefacts import content_hash, files_hash
+from motion_ablation.cache.code import code_of
+from motion_ablation.data.reference import Source
+from motion_ablation.data.world.builtin import builtin
+from motion_ablation.initial_noise import INITIAL_NOISES
+from motion_ablation.metrics import METRICS
+from motion_ablation.motion import MotionConfig
+from motion_ablation.motion.adapters import ADAPTERS
+from motion_ablation.motion.config import named
+from motion_ablation.motion.debiases import DEBIASES
+from motion_ablation.motion.integrations import INTEGRATIONS
+from motion_ablation.motion.layouts import LAYOUTS
+from motion_ablation.objectives import OBJECTIVES
+
+SHAPES_CLIP = Path(__file__).parents[1] / "weights" / "shapes" / "clip"  # what metrics call shapes
+
+# What changes where or how loudly a run computes, not what comes out.
+INCIDENTAL = {
+    "model": {"cache"},
+    "data": {"cache", "references", "reference"},
+    "trainer": {"logger", "default_root_dir", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"},
+}
+# What a run does once it has learnt.
+LATER = {
+    "model": {"sampling"},
+    "data": {"prompts", "seeds", "noises", "val_batch_size"},
+    "trainer": {"callbacks", "check_val_every_n_epoch", "val_check_interval", "limit_val_batches", "num_sanity_val_steps"},
+}
+
+
+# Lightning's callbacks that leave training as it is.
+LOOKING = {
+    "ModelCheckpoint",
+    "LearningRateMonitor",
+    "DeviceStatsMonitor",
+    "ModelSummary",
+    "RichModelSummary",
+    "RichProgressBar",
+    "TQDMProgressBar",
+}
+
+
+def addresses(config: dict[str, Any], backbone: str, source: Source) -> tuple[str, str]:
+    """The addresses of a run's results and of the embedding that it learns; the latter is empty where it learns none.
+
+    Args:
+        config: the resolved configuration. backbone: fingerprint of its weights. source: the run's reference.
+
+    Raises:
+        OSError: if the reference's file cannot be read.
+    """
+    own = [config["seed_everything"], reference_digest(source)]
+    learnt = content_hash([training_recipe(config, backbone), *own]) if trains_of(config) else ""
+    return content_hash([recipe_of(config, backbone), source.name, *own]), learnt
+
+
+def recipe_of(config: dict[str, Any], backbone: str) -> str:
+    """Hash of what determines an experiment's results, reference and training seed apart.
+
+    Args:
+        config: the resolved configuration. backbone: fingerprint of its weights.
+    """
+    entries = [*_learning(config), *_motion(config, debiases=True), *(INITIAL_NOISES[name] for name in config["data"]["noises"])]
+    metrics = [callback.get("init_args", {}).get("metric") for callback in config["trainer"]["callbacks"]]
+    return content_hash([code_of("result", *entries), _kept(config), backbone, [metric_version(metric) for metric in metrics if metric]])
+
+
+def training_recipe(config: dict[str, Any], backbone: str) -> str:
+    """Hash of what determines the trained embedding, reference and seed apart; what acts on generation only is left out."""
+    kept = copy.deepcopy(_kept(config, later=False))
+    kept["trainer"]["callbacks"] = [callback for callback in config["trainer"]["callbacks"] or [] if not _only_looks(callback)]
+    for stream in (kept["model"]["motion"] or {}).values():
+        if isinstance(stream, dict) and stream.get("when") == "generate":
+            del stream["debias"]
+    return content_hash([code_of("embedding", *_learning(config), *_motion(config, debiases=False)), kept, backbone])
+
+
+def _only_looks(callback: dict[str, Any]) -> bool:
+    """Whether a callback is known to leave training as it is; any other (``StochasticWeightAveraging``) may not."""
+    module, _, name = callback["class_path"].rpartition(".")
+    return f"{module}.".startswith("motion_ablation.callbacks.") or name in LOOKING
+
+
+def trains_of(config: dict[str, Any]) -> bool:
+    """Whether a configuration has motion embeddings to learn."""
+    motion = config["model"]["motion"] or {}
+    return bool(motion.get("qk") or motion.get("v") or motion.get("adapter"))
+
+
+def reference_digest(source: Source) -> str:
+    """Hash of a reference's content and caption."""
+    if source.path is None:
+        return content_hash(repr(builtin(source.builtin)))
+    path = source.path
+    sidecar = path.parent / f"{path.name if path.is_dir() else path.stem}.txt"
+    return content_hash([source.caption, source.start, list(source.prompts), files_hash(path), files_hash(sidecar)])
+
+
+def _kept(config: dict[str, Any], later: bool = True) -> dict[str, dict[str, Any]]:
+    """The configuration without what is incidental; ``later``: with what acts once training is over. A file counts by its content."""
+    left_out = {section: names | (set() if later else LATER[section]) for section, names in INCIDENTAL.items()}
+    kept = {section: {key: value for key, value in config[section].items() if key not in names} for section, names in left_out.items()}
+    if config["model"]["embedding"]:
+        kept["model"]["embedding"] = files_hash(Path(config["model"]["embedding"]))
+    return kept
+
+
+def _learning(config: dict[str, Any]) -> list[Any]:
+    return [BACKBONES[config["model"]["backbone"]["name"]], OBJECTIVES[config["model"]["objective"]["name"]]]
+
+
+def _motion(config: dict[str, Any], debiases: bool) -> list[Any]:
+    motion = config["model"]["motion"]
+    return motion_entries(MotionConfig.from_dict(motion), debiases) if motion else []
+
+
+def metric_version(metric: dict[str, Any]) -> list[Any]:
+    """All that determines a metric's scores: its name and options, its code, and the content of the weights and files that these name.
+
+    Args:
+        metric: ``{name: ..., **options}`` of a registered metric.
+
+    Raises:
+        ValueError: for an unknown metric or option.
+    """
+    name, options = named(METRICS, metric, "MetricCallback.metric")
+    defaults = {key: parameter.default for key, parameter in inspect.signature(METRICS[name]).parameters.items()}
+    named_files = [value for value in (defaults | options).values() if isinstance(value, str)]
+    folders = [SHAPES_CLIP if value == "shapes" else Path(value.partition(":")[2] or value).expanduser() for value in named_files]
+    return [name, options, code_of("score", METRICS[name]), [files_hash(folder) for folder in folders]]
+
+
+def motion_entries(motion: MotionConfig, debiases: bool = True) -> list[Any]:
+    """The registered classes and functions that a configuration of motion names; ``debiases``: also those that act on generation only."""
+    entries = [ADAPTERS[motion.adapter["name"]]] if motion.adapter else []
+    for stream in motion.streams().values():
+        entries += [LAYOUTS[stream.layout["name"]], INTEGRATIONS[stream.integration["name"]]]
+        if debiases or stream.acts(generating=False):
+            entries.append(DEBIASES[stream.debias["name"]])
+    return entries

@@ -1,0 +1,298 @@
+"""``motion-ablation``: runs ablation cards, reports on them, and lists what there is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from motion_ablation.study.plan.study import Study
+
+EPILOG = """examples:
+  motion-ablation run experiments/studies/integration.yaml
+  motion-ablation run experiments/studies/*.yaml --references my_clip.mp4 --prompts "a cat on a sofa" --seeds 0 1 2
+  motion-ablation run CARD --config experiments/backbones/zeroscope.yaml     every experiment on another backbone
+  motion-ablation show experiments/studies/*.yaml                             what would run, and what it costs
+  motion-ablation status results/integration                                  which runs are done, failed or missing
+  motion-ablation score my_clip.mp4 generated/*.mp4 --prompt "a cat on a sofa"  any method's videos, every metric
+  motion-ablation report results/integration                                 tables and sheets again, without running
+  tensorboard --logdir results"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of ``motion-ablation``. Exits with 1 if a run failed, with 2 for a mistake in what was asked."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        code = command(options)
+    except KeyboardInterrupt:
+        print("\nmotion-ablation: stopped; the same command goes on from the finished runs", file=sys.stderr)
+        code = 130
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("MOTION_ABLATION_TRACEBACK"):
+            raise
+        print(f"motion-ablation: {' '.join(str(error).split())}", file=sys.stderr)
+        code = 2
+    if code:
+        raise SystemExit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="motion-ablation",
+        description="Ablation studies of motion embeddings.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the experiments of ablation cards and write their table")
+    run.set_defaults(command=_run)
+    _add_study_options(run)
+    run.add_argument("--workers", type=_positive, help="runs at a time (2 on a CPU with 2 cores or more, 1 on an accelerator)")
+    run.add_argument(
+        "--cluster",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="run on Ray: a cluster's address; without one, a running cluster, or else this machine",
+    )
+    run.add_argument("--gpus-per-run", type=float, help="on Ray: 0.5 for two runs on a GPU (1 where there are GPUs, else 0)")
+    run.add_argument("--cpus-per-run", type=float, default=1.0, help="on Ray: cores, and threads, of a run (1)")
+
+    show = commands.add_parser("show", help="tell what ablation cards would run, and what it costs, without running anything")
+    show.set_defaults(command=_show)
+    _add_study_options(show)
+
+    status = commands.add_parser("status", help="tell which runs are done, running, failed, stale or missing")
+    status.set_defaults(command=_status)
+    _add_study_options(status, "STUDY|CARD", "folders of studies, as they were planned; or ablation cards, as `run` would plan them now")
+
+    clean = commands.add_parser("clean", help="remove kept latents, noises, embeddings and videos that no study needs; no results")
+    clean.set_defaults(command=_clean)
+    clean.add_argument("studies", nargs="*", metavar="STUDY", help="folders of studies, besides those found beneath results/")
+    clean.add_argument("--cache", default="cache", help="the folder that model.cache names (%(default)s)")
+    clean.add_argument("--dry-run", action="store_true", help="show what would be removed, file by file, and remove nothing")
+
+    report = commands.add_parser("report", help="write a study's table and sheets again, without running anything")
+    report.set_defaults(command=_report)
+    report.add_argument("study", help="the study's folder, such as results/integration")
+
+    listing = commands.add_parser("list", help="list experiments, cards, and the entries of every axis")
+    listing.set_defaults(command=_list)
+    listing.add_argument("experiments", nargs="?", default="experiments", help="folder of experiments (%(default)s)")
+
+    imported = commands.add_parser("import", help="turn a released motion_embed.pt into a motion.safetensors")
+    imported.set_defaults(command=_import)
+    imported.add_argument("file", help="the released checkpoint; nothing in it is executed")
+    imported.add_argument("--backbone", default="cerspense/zeroscope_v2_576w", help="diffusers folder or hub id (%(default)s)")
+    imported.add_argument("--size", nargs=2, type=_positive, default=[320, 576], metavar=("HEIGHT", "WIDTH"), help="of training (320 576)")
+    imported.add_argument("--frames", type=_positive, help="of training (as far as the checkpoint's rows are not zero)")
+    imported.add_argument("--output", default="motion.safetensors", help="the new file (%(default)s)")
+
+    exported = commands.add_parser("export", help="turn a motion.safetensors into the released format, motion_embed.pt")
+    exported.set_defaults(command=_export)
+    exported.add_argument("file", help="a trained motion.safetensors with the paper's streams")
+    exported.add_argument("--output", default="motion_embed.pt", help="the new file (%(default)s)")
+
+    score = commands.add_parser("score", help="score any videos on disk against a reference, with every metric")
+    score.set_defaults(command=_score)
+    score.add_argument("reference", help="the video whose motion was asked for: mp4, webm, mov, gif or a folder of images")
+    score.add_argument("videos", nargs="+", metavar="VIDEO", help="videos to score, from any method; VIDEO.txt beside one holds its prompt")
+    score.add_argument("--prompt", default="", help="text of the videos that have none beside them")
+    score.add_argument("--metrics", nargs="+", help="names, as in motion-ablation list (all that can be had)")
+    score.add_argument("--clip", default="shapes", metavar="SOURCE", help="CLIP of the image metrics: a folder, a hub id (%(default)s)")
+    score.add_argument("--tracker", default="opencv", help="opencv, raft or cotracker3, or NAME:PATH of its weights (%(default)s)")
+    score.add_argument("--frames", type=_positive, default=128, help="most frames to read (%(default)s)")
+    score.add_argument("--fps", type=float, help="rate to read at (each video's own)")
+    score.add_argument("--json", metavar="FILE", help="also write scores and protocols to a file")
+
+    calibrated = commands.add_parser("calibrate", help="measure how well every metric ranks videos whose truth is known")
+    calibrated.set_defaults(command=_calibrate)
+    calibrated.add_argument("--output", default="results/calibration", help="folder for the report (%(default)s)")
+    calibrated.add_argument("--references", nargs="+", help="built-in references of known motion (orbit slide bounce zoom pan)")
+    calibrated.add_argument("--looks", type=_positive, default=3, help="appearances per reference, 2 or more (%(default)s)")
+    calibrated.add_argument("--trackers", nargs="+", default=["opencv"], help="point trackers; the first is the default's (%(default)s)")
+
+    pretrained = commands.add_parser("pretrain-report", help="measure the built-in backbone")
+    pretrained.set_defaults(command=_pretrain_report)
+    pretrained.add_argument("--output", default="results/pretrain", help="folder for the report (%(default)s)")
+    return parser
+
+
+def _add_study_options(
+    parser: argparse.ArgumentParser, what: str = "CARD", meaning: str = "ablation cards, such as experiments/studies/integration.yaml"
+) -> None:
+    parser.add_argument("cards", nargs="+", metavar=what, help=meaning)
+    parser.add_argument("--output", help="the study's folder (results/CARD, several cards joined by +)")
+    parser.add_argument("--references", nargs="+", help="videos, manifests, builtin:NAME or builtin (builtin)")
+    parser.add_argument("--config", nargs="+", action="extend", default=[], metavar="FILE", help="configuration beneath every experiment")
+    parser.add_argument("--steps", type=_positive, help="training steps of every run")
+    parser.add_argument("--seeds", nargs="+", type=int, help="generation seeds")
+    parser.add_argument("--prompts", nargs="+", help="texts to generate with")
+    parser.add_argument("--train-seeds", nargs="+", type=int, help="train every experiment once with each (the configuration's seed)")
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return value
+
+
+def _study(options: argparse.Namespace) -> Study:
+    """The study that the options ask for, planned."""
+    from motion_ablation.study.plan.cards import read_card
+    from motion_ablation.study.plan.study import Options, make_study
+    from motion_ablation.study.run.runner import quiet
+
+    cards = [read_card(path) for path in dict.fromkeys(options.cards)]
+    folder = Path(options.output or Path("results") / "+".join(dict.fromkeys(card.path.stem for card in cards)))
+    with quiet():
+        wanted = Options(options.references, options.config, options.steps, options.seeds, options.prompts, options.train_seeds)
+        return make_study(cards, folder, wanted)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from motion_ablation.study.plan.costs import describe
+
+    print(describe(_study(options)))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from motion_ablation.study.report.write import write_report
+    from motion_ablation.study.run.cluster import Cluster
+    from motion_ablation.study.run.runner import default_workers, run_study
+
+    study = _study(options)
+    if options.cluster:
+        with Cluster(study.folder, options.cluster, options.gpus_per_run, options.cpus_per_run, options.workers) as cluster:
+            complete = run_study(study, cluster.workers, cluster.run_all)
+    else:
+        complete = run_study(study, options.workers or default_workers())
+    try:
+        text = write_report(study)
+    except OSError as error:
+        again = f"motion-ablation report {study.folder}"
+        print(f"motion-ablation: the runs are kept, but their report could not be written: {error}; again: {again}", file=sys.stderr)
+        return 1
+    print(f"\n{text}\n{_places(study.folder)}")
+    return 0 if complete else 1
+
+
+def _status(options: argparse.Namespace) -> int:
+    from motion_ablation.study.plan.study import Study
+    from motion_ablation.study.run.status import describe_status
+
+    studies = [Study.load(path) for path in options.cards if Path(path).is_dir()]
+    options.cards = [path for path in options.cards if not Path(path).is_dir()]
+    text, complete = describe_status([*studies, *([_study(options)] if options.cards else [])])
+    print(text)
+    return 0 if complete else 1
+
+
+def _clean(options: argparse.Namespace) -> int:
+    from motion_ablation.study.plan.study import Study
+    from motion_ablation.study.run.clean import describe_waste, find_studies, find_waste, remove
+
+    for folder in options.studies:
+        Study.load(folder)  # a mistyped folder must not make its artefacts waste
+    studies = find_studies(["results", *options.studies])
+    waste = find_waste(Path(options.cache), studies)
+    if not options.dry_run:
+        remove(waste)
+    print(describe_waste(waste, studies, options.dry_run))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from motion_ablation.study.plan.study import Study
+    from motion_ablation.study.report.write import write_report
+
+    study = Study.load(options.study)
+    print(f"{write_report(study)}\n{_places(study.folder)}")
+    return 0
+
+
+def _places(folder: Path) -> str:
+    return (
+        f"{folder}: report.html (all of it in one page), table.md and .tex, scores.csv and .parquet, figures/, sheets/ (videos), "
+        "EXPERIMENT/REFERENCE/ (all of a run); "
+        f"compare the runs with: tensorboard --logdir {folder}"
+    )
+
+
+def _list(options: argparse.Namespace) -> int:
+    from motion_ablation.cli.listing import listing
+
+    print(listing(Path(options.experiments)))
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from motion_ablation.backbones.unet3d import sites_of
+    from motion_ablation.motion.released import from_released, read_released, trained_length
+
+    tensors = read_released(options.file)
+    frames = options.frames or trained_length(tensors)
+    motion = from_released(tensors, sites_of(options.backbone, frames, *options.size))
+    motion.save(options.output)
+    places = ", ".join(site.name for site in motion.sites)
+    print(f"{options.output}: {frames} frames, {motion.parameter_count:,} parameters at {places}")
+    print(f"use it with --model.embedding {options.output}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from motion_ablation.motion import MotionEmbeddings
+    from motion_ablation.motion.released import to_released, write_released
+
+    tensors = to_released(MotionEmbeddings.load(options.file))
+    write_released(tensors, options.output)
+    print(f"{options.output}: {len(tensors)} tensors")
+    return 0
+
+
+def _score(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import track
+
+    from motion_ablation.evaluation.files import score_files, write_json
+
+    if options.clip == "shapes":
+        print("note: the built-in CLIP knows the built-in world only; else use --clip openai/clip-vit-base-patch32", file=sys.stderr)
+    scores = score_files(
+        options.reference, options.videos, metrics=options.metrics, prompt=options.prompt, network=options.clip, tracker=options.tracker,
+        frames=options.frames, fps=options.fps, track=lambda videos: track(videos, "scoring", console=Console(stderr=True)),
+    )  # fmt: skip
+    print(scores.to_table())
+    if options.json:
+        write_json(options.json, scores)
+        print(f"scores and protocols are in {options.json}", file=sys.stderr)
+    return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from motion_ablation.evaluation.calibration.ladders import REFERENCES
+    from motion_ablation.evaluation.calibration.report import calibrate, verdict
+
+    found = calibrate(options.output, options.references or REFERENCES, options.looks, options.trackers)
+    print(f"{verdict(found)}\n{options.output}: report.md, report.json, rungs.csv and figures")
+    return 0
+
+
+def _pretrain_report(options: argparse.Namespace) -> int:
+    from motion_ablation.pretrain.report import main as report
+
+    report(options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From arguments and YAML to a configured run."""

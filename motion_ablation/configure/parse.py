@@ -1,0 +1,122 @@
+"""From command-line arguments to a configured run: LightningCLI with ``defaults.yaml`` beneath every experiment."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from motion_ablation.configure.keys import check_arguments, reason
+
+DEFAULTS = Path(__file__).parent / "defaults.yaml"
+COMMANDS = ("fit", "validate", "test", "predict")
+
+
+def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
+    """Parses ``arguments`` and, if ``run``, executes the subcommand; else instantiates model, data and trainer only.
+
+    Raises:
+        ValueError, jsonargparse.ArgumentError: what is wrong with the arguments, before any weight is loaded.
+    """
+    from lightning.pytorch.cli import LightningCLI
+
+    from motion_ablation.callbacks import ResultCallback
+    from motion_ablation.data.reference import ReferenceDataModule
+    from motion_ablation.initial_noise import INITIAL_NOISES
+    from motion_ablation.module import MotionInversion
+    from motion_ablation.motion.config import named
+
+    arguments = sys.argv[1:] if arguments is None else arguments
+    check_keys(arguments, MotionInversion, ReferenceDataModule)
+
+    class MotionCLI(LightningCLI):
+        """Refuses data that cannot work before the model loads, and hands the resolved configuration to the run's ``result.json``."""
+
+        def before_instantiate_classes(self) -> None:
+            data = _plain((self.config[self.subcommand] if self.subcommand else self.config)["data"])
+            ReferenceDataModule(**data)
+            for noise in data["noises"]:
+                named(INITIAL_NOISES, noise, "data.noises")
+
+        def after_instantiate_classes(self) -> None:
+            config = self.config[self.subcommand] if self.subcommand else self.config
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, ResultCallback):
+                    keep = ("seed_everything", "model", "data")
+                    callback.config = {key: _plain(config[key]) for key in keep if key in config}
+                    if callback.config["model"]["embedding"]:  # it brings its own motion
+                        callback.config["model"]["motion"] = self.model.motion_config.to_dict()
+
+        def after_fit(self) -> None:
+            """Validates what the last step left, where training ended between two validations."""
+            trainer = self.trainer
+            scorers = [callback for callback in trainer.callbacks if isinstance(callback, ResultCallback)]  # type: ignore[attr-defined]
+            skips = trainer.fast_dev_run or trainer.limit_val_batches == 0  # type: ignore[attr-defined]
+            if not skips and any(callback.scored != trainer.global_step for callback in scorers):
+                trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+
+    defaults = {"default_config_files": [str(DEFAULTS)], "default_env": False, "exit_on_error": False}
+    parser: dict[str, Any] = {**{command: defaults for command in COMMANDS}, "exit_on_error": False} if run else defaults
+    return MotionCLI(
+        MotionInversion, ReferenceDataModule, args=arguments, run=run, parser_kwargs=parser, save_config_kwargs={"overwrite": True}
+    )
+
+
+def resolve(arguments: list[str]) -> dict[str, Any]:
+    """The complete configuration that ``arguments`` stand for, as plain data; loads no weights and makes nothing.
+
+    Raises:
+        ValueError: in one line, what the parser refuses.
+    """
+    from jsonargparse import ArgumentError
+    from lightning.pytorch.cli import LightningCLI
+
+    from motion_ablation.data.reference import ReferenceDataModule
+    from motion_ablation.module import MotionInversion
+
+    check_keys(arguments, MotionInversion, ReferenceDataModule)
+
+    class Parsed(LightningCLI):
+        """Stops once the arguments are parsed."""
+
+        def _set_seed(self) -> None:
+            pass
+
+        def instantiate_classes(self) -> None:
+            pass
+
+    defaults = {"default_config_files": [str(DEFAULTS)], "default_env": False, "exit_on_error": False}
+    try:
+        parsed = Parsed(MotionInversion, ReferenceDataModule, args=arguments, run=False, parser_kwargs=defaults)
+    except ArgumentError as error:
+        raise ValueError(reason(str(error))) from error
+    resolved: dict[str, Any] = json.loads(parsed.parser.dump(parsed.config, format="json", skip_unset=False))
+    return resolved
+
+
+def check_keys(arguments: list[str], model: Any = None, data: Any = None) -> None:
+    """Refuses an unknown key in the arguments or their files with ``ValueError``; without a class, ``model`` and ``data`` hold any."""
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.cli import LightningCLI
+
+    # Lightning's advice against arguments that are handed over is of no use to who typed them.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+    # The backbone is frozen and stays in evaluation mode; an experiment without motion has nothing to optimise.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    warnings.filterwarnings("ignore", message=r"`LightningModule.configure_optimizers` returned `None`")
+    keys: dict[str, Any] = dict.fromkeys(("config", "seed_everything", "optimizer", "lr_scheduler"))
+    keys |= {"trainer": Trainer, "model": model, "data": data}
+    for command, given in LightningCLI.subcommands().items():
+        if command in arguments[:1]:
+            keys |= dict.fromkeys(name for name in inspect.signature(getattr(Trainer, command)).parameters if name not in {"self", *given})
+    check_arguments(arguments, keys)
+
+
+def _plain(value: Any) -> Any:
+    """A jsonargparse namespace as plain dictionaries and lists."""
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    return value

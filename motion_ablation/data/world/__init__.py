@@ -1,0 +1,1 @@
+"""The built-in world: procedural videos whose true motion is known."""

@@ -1,0 +1,1 @@
+"""Scoring videos, whoever asks."""

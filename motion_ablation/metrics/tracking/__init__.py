@@ -1,0 +1,1 @@
+"""Point tracks, and what makes them."""

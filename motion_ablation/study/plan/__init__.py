@@ -1,0 +1,1 @@
+"""From ablation cards to the runs that they need."""

@@ -1,0 +1,1 @@
+"""From comparisons to what a reader sees."""

@@ -1,0 +1,1 @@
+"""Running a study, on this machine or on a cluster."""

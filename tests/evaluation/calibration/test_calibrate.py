@@ -1,0 +1,68 @@
+"""The calibration itself: what it measures on few videos, and the report it writes. The targets are checked among the slow tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from motion_ablation.evaluation.calibration.measure import TARGETS, rank_appearance, rank_cases, rank_motion, rank_text, set_bias
+from motion_ablation.evaluation.calibration.report import calibrate
+from motion_ablation.metrics import METRICS
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    folder = tmp_path_factory.mktemp("calibration")
+    return folder, calibrate(folder, references=["slide"], looks=2, frames=8, quiet=True)
+
+
+def test_report_holds_every_measure_and_figure(report: tuple[Path, dict]) -> None:
+    folder, found = report
+    assert json.loads((folder / "report.json").read_text()) == found
+    text = (folder / "report.md").read_text()
+    assert all(f"| {row['metric']} |" in text for row in found["motion"]) and "target 0.95" in text
+    for name in ("cases.png", "ladders.png", "set_bias.png"):
+        assert f"]({name})" in text and Image.open(folder / name).size[0] > 300
+    assert len((folder / "rungs.csv").read_text().splitlines()) == 1 + 2 * 18
+
+
+def test_default_motion_fidelity_sees_motion_and_consistency_does_not(report: tuple[Path, dict]) -> None:
+    by_name = {row["metric"]: row for row in report[1]["motion"]}
+    assert by_name["motion_fidelity"]["spearman"] < -0.9
+    assert by_name["motion_fidelity"]["spearman"] < by_name["motion_fidelity two_way"]["spearman"] - 0.1
+    assert by_name["motion_fidelity"]["right_minus_opposite"] > 1.5 > by_name["motion_fidelity two_way"]["right_minus_opposite"]
+    assert abs(by_name["temporal_consistency"]["spearman"]) < 0.9
+    singles = {name for name in METRICS if METRICS[name].per_sample and "prompt" not in METRICS[name].reads}
+    assert singles - {"subject_consistency"} <= set(by_name)
+
+
+def test_text_and_leakage_rank_attributes() -> None:
+    text, leakage = rank_text(), rank_appearance()
+    assert text["spearman"] < -TARGETS["text_similarity"] and text["means"]["0"] > text["means"]["3"] + 0.3
+    assert leakage["spearman"] > 0.9
+
+
+def test_bias_of_fid_and_not_of_kid_falls_with_n() -> None:
+    small, large = set_bias(sizes=(16, 128), repeats=4)
+    assert small["fid"] > 2 * large["fid"] > 0
+    assert abs(small["kid"]) < 3 * small["kid_sd"] + 1e-4
+
+
+def test_cases_are_ordered_by_the_calibrated_protocol_only() -> None:
+    rows = rank_cases()
+    assert all(row["calibrated same"] > row["calibrated other"] + 0.4 for row in rows)
+    assert any(row["two_way other"] > 0.95 for row in rows)
+
+
+def test_one_look_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="looks must be at least 2"):
+        calibrate(tmp_path, looks=1)
+
+
+@pytest.mark.slow
+def test_targets_are_reached_with_the_default_tracker() -> None:
+    _, ranked = rank_motion(("orbit", "slide", "bounce", "zoom", "pan"), 2, ["opencv"])
+    assert abs(ranked[0]["spearman"]) >= TARGETS["motion_fidelity"] and ranked[0]["metric"] == "motion_fidelity"

@@ -1,0 +1,273 @@
+"""Comparisons: pairs on common noise, levels, families, verdicts; and what a whole study concludes, as often as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t, ttest_1samp
+
+from motion_ablation.metrics import METRICS
+from motion_ablation.study.analysis.intervals import holm, interval
+from motion_ablation.study.analysis.statistics import COMPARISON, SAME, UNSURE, clusters_of, common_of, comparisons, paired, verdict_of
+from motion_ablation.study.plan.study import Study, write_json
+from motion_ablation.study.report.latex import latex
+from motion_ablation.study.report.presentation import Shown
+from motion_ablation.study.report.table import table
+from motion_ablation.study.results import scores_frame
+
+
+def _noise(*where: Any) -> float:
+    """A number that depends on where only."""
+    return float(np.random.default_rng([ord(letter) % 256 for letter in repr(where)]).normal())
+
+
+def _row(compared: pd.DataFrame, **where: Any) -> dict[str, Any]:
+    chosen = compared
+    for key, value in where.items():
+        chosen = chosen[chosen[key] == value]
+    assert len(chosen) == 1
+    return dict(chosen.to_dict("records")[0])
+
+
+def _common(effect: float = 0.0, spread: float = 0.1) -> Callable[..., float]:
+    """Scores with a large part that all experiments share on a cell, and a small one of their own."""
+
+    def score(experiment: str, reference: str, train_seed: int, prompt: str, seed: int, noise: str, metric: str) -> float:
+        own = _noise(experiment, reference, train_seed, prompt, seed, noise, metric)
+        return 5 * _noise(reference, prompt, seed) + spread * own + effect * (experiment == "other")
+
+    return score
+
+
+def test_differences_are_paired_on_cells_and_judged_over_references(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common())
+    frame = scores_frame(study)
+    compared = comparisons(study, frame)
+    assert tuple(compared.columns) == COMPARISON and len(compared) == 2
+    values = frame.pivot_table(index=["reference", "prompt", "seed"], columns="experiment", values="score")
+    means = (values["other"] - values["baseline"]).groupby("reference").mean()
+    expected = ttest_1samp(means, 0)
+    row = _row(compared, experiment="other")
+    assert (row["difference"], row["references"], row["cells"], row["scope"]) == (pytest.approx(means.mean()), 3, 12, "references")
+    low, high = expected.confidence_interval(0.95)
+    assert row["low"] <= low + 1e-12 and row["high"] >= high - 1e-12, "never narrower than over references alone"
+    assert row["p"] >= expected.pvalue - 1e-12
+    assert row["high"] - row["low"] < 1, "what the cells have in common is gone"
+
+
+def test_only_cells_and_references_that_both_have_are_compared(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common())
+    run = study.run_of("other", "b")
+    write_json(run.folder / "result.json", {"status": "failed", "recipe": run.recipe, "reason": "nan"})
+    run = study.run_of("other", "c")
+    result = run.result()
+    result["cells"] = result["cells"][:1]
+    write_json(run.folder / "result.json", result)
+    row = _row(comparisons(study, scores_frame(study)), experiment="other")
+    assert (row["references"], row["cells"]) == (2, 5)
+
+
+def test_training_and_generation_seeds_are_crossed_factors(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(), train_seeds=(1, 2, 3), references="a")
+    frame = scores_frame(study)
+    values = frame[frame["experiment"] != "no_motion"].pivot_table(
+        index=["train_seed", "prompt", "seed"], columns="experiment", values="score"
+    )
+    table = (values["other"] - values["baseline"]).unstack("train_seed")
+    assert table.shape == (4, 3)
+    parts = [table.mean(axis).var() / table.shape[1 - axis] for axis in (0, 1)]
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 3)
+    half = t.ppf(0.975, freedom) * sum(parts) ** 0.5
+    row = _row(comparisons(study, frame), experiment="other")
+    mean = table.to_numpy().mean()
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx((mean, mean - half, mean + half))
+    assert row["scope"] == "trainings and videos" and row["verdict"].endswith("(on this reference only)")
+
+
+def test_the_variance_between_trainings_enters_the_interval_over_references(tmp_path: Path, study_maker: Any) -> None:
+    """Trainings that differ a lot, on references that happen to agree on average."""
+
+    def score(experiment: str, reference: str, train_seed: int, *rest: Any) -> float:
+        return (experiment == "other") * {1: -1.0, 2: 1.0}[train_seed] + 0.001 * _noise(experiment, reference, train_seed, *rest)
+
+    study = study_maker(tmp_path, score, train_seeds=(1, 2))
+    row = _row(comparisons(study, scores_frame(study)), experiment="other")
+    assert abs(row["difference"]) < 0.01 and row["high"] > 1
+
+
+def test_what_trains_nothing_meets_every_training(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(), train_seeds=(1, 2))
+    frame = scores_frame(study)
+    row = _row(comparisons(study, frame), experiment="no_motion")
+    means = {name: frame.loc[frame["experiment"] == name, "score"].mean() for name in ("no_motion", "baseline")}
+    assert (row["cells"], row["difference"]) == (3 * 2 * 4, pytest.approx(means["no_motion"] - means["baseline"]))
+
+
+def test_without_the_training_seed_only_the_same_training_is_compared() -> None:
+    rows = {"reference": "a", "prompt": "p", "seed": pd.array([0, 0], dtype="Int64"), "train_seed": [1, 2], "score": [1.0, 2.0]}
+    mine, theirs = pd.DataFrame(rows), pd.DataFrame({**rows, "train_seed": [2, 3]})
+    assert paired(mine, theirs)["difference"].tolist() == [1.0]
+    assert paired(mine, theirs, theirs_train=False)["difference"].tolist() == [-0.5, 0.5]
+
+
+def test_one_reference_is_said_to_be_one(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(effect=2.0), references="a", prompts="pqrs")
+    frame = scores_frame(study)
+    row = _row(comparisons(study, frame), experiment="other")
+    values = frame.pivot_table(index=["prompt", "seed"], columns="experiment", values="score")
+    assert row["p"] == pytest.approx(ttest_1samp(values["other"] - values["baseline"], 0).pvalue)
+    assert (row["scope"], row["verdict"]) == ("videos", "better (on this reference only)")
+
+
+def test_one_video_has_no_interval(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(), references="a", prompts="p", seeds=[0])
+    row = _row(comparisons(study, scores_frame(study)), experiment="other")
+    assert all(isnan(row[key]) for key in ("low", "high", "p", "p_holm", "detectable")) and row["verdict"].startswith(UNSURE)
+
+
+def test_families_are_corrected_by_card_over_all_noises_the_floor_apart(tmp_path: Path, study_maker: Any) -> None:
+    metrics = ["text_similarity", "motion_fidelity", "temporal_consistency"]
+    study = study_maker(
+        tmp_path, _common(effect=0.1), experiments=("no_motion", "baseline", "other", "more"), metrics=metrics, noises=("random", "blend")
+    )
+    compared = comparisons(study, scores_frame(study))
+    assert len(compared) == 18 and (compared["p_holm"] >= compared["p"]).all()
+    for family in (compared[compared["experiment"] == "no_motion"], compared[compared["experiment"] != "no_motion"]):
+        assert family["p_holm"].tolist() == pytest.approx(holm(family["p"].tolist()))
+
+
+def test_experiments_that_share_their_runs_are_one_test(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(effect=0.1), experiments=("no_motion", "baseline", "other", "more"))
+    alone = comparisons(study, scores_frame(study))
+    study.experiments.append("again")
+    study.cards[0].replacements.append("again")
+    study.same_as["again"] = "other"
+    compared = comparisons(study, scores_frame(study))
+    for name in ("other", "more"):
+        assert _row(compared, experiment=name)["p_holm"] == _row(alone, experiment=name)["p_holm"]
+    assert _row(compared, experiment="again")["p_holm"] == _row(alone, experiment="other")["p_holm"]
+
+
+def test_what_all_references_have_in_common_does_not_narrow_the_interval(tmp_path: Path, study_maker: Any) -> None:
+    def score(experiment: str, reference: str, train_seed: int, prompt: str, seed: int, noise: str, metric: str) -> float:
+        return _noise(experiment, prompt, seed) + 0.01 * _noise(experiment, reference, prompt, seed)
+
+    study = study_maker(tmp_path, score)
+    frame = scores_frame(study)
+    row = _row(comparisons(study, frame), experiment="other")
+    values = frame.pivot_table(index=["reference", "prompt", "seed"], columns="experiment", values="score")
+    videos = (values["other"] - values["baseline"]).groupby(["prompt", "seed"]).mean()
+    low, high = ttest_1samp(videos, 0).confidence_interval(0.95)
+    assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high)), "four videos that all references share, not twelve"
+
+
+def test_effects_that_videos_have_on_all_references_are_covered() -> None:
+    rng = np.random.default_rng(0)
+    held = {True: 0, False: 0}
+    for _ in range(200):
+        shared = rng.normal(0, 1, 6)
+        rows = [(f"r{r}", 0, "p", video, shared[video] + rng.normal(0, 0.5)) for r in range(5) for video in range(6)]
+        pairs = pd.DataFrame(rows, columns=["reference", "train_seed", "prompt", "seed", "difference"])
+        for common in held:
+            found = interval(list(clusters_of(pairs).values()), common_of(pairs) if common else None)
+            held[common] += found.low <= 0 <= found.high
+    assert held[True] >= 180, "about 95 of 100"
+    assert held[False] < 160, "the check can fail: without that spread they are not"
+
+
+def test_a_verdict_on_some_of_the_references_says_so(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(effect=9.0))
+    (study.run_of("other", "b").folder / "result.json").unlink()
+    frame = scores_frame(study)
+    compared = comparisons(study, frame)
+    assert _row(compared, experiment="other")["verdict"].endswith(" (on 2 of 3 references)")
+    text = table(study, compared)
+    assert "(on 2 of 3 references)" in text
+    (study.run_of("other", "c").folder / "result.json").unlink()
+    frame = scores_frame(study)
+    compared = comparisons(study, frame)
+    assert _row(compared, experiment="other")["verdict"] == "better (on 1 of 3 references)"
+    made = latex(study, Shown(frame), compared)
+    assert "other (1 of 3 references)" in made and "mathbf" not in made, "a mean over other references is not the best of a column"
+
+
+def test_a_noise_that_the_baseline_does_not_have_is_compared_with_its_own(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(effect=0.5), noises=("blend", "inverted"))
+    for run in study.runs:
+        result = run.result()
+        keeps = "inverted" if run.experiment == "other" else "blend"
+        cells = [cell for cell in result["cells"] if cell["noise"] == keeps]
+        write_json(run.folder / "result.json", {**result, "cells": cells})
+    frame = scores_frame(study)
+    compared = comparisons(study, frame)
+    row = _row(compared, experiment="other")
+    assert (row["noise"], row["against"], row["references"], row["cells"]) == ("inverted", "blend", 3, 12)
+    scores = {name: own.set_index(["reference", "prompt", "seed"])["score"] for name, own in frame.groupby("experiment")}
+    assert row["difference"] == pytest.approx((scores["other"] - scores["baseline"]).groupby("reference").mean().mean())
+    assert _row(compared, experiment="no_motion")["noise"] == "blend", "what has no such noise is not compared there"
+    text = table(study, compared)
+    inverted = text[text.index("## Initial noise: inverted") :]
+    assert "paired differences from baseline (blend noise), inverted noise" in inverted and "| no_motion" not in inverted
+
+
+def test_a_floor_that_is_a_replacement_belongs_to_the_family(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(effect=0.1))
+    study.cards[0].replacements.append("no_motion")
+    compared = comparisons(study, scores_frame(study))
+    assert sorted(compared["p_holm"]) == pytest.approx(sorted(holm(compared["p"].tolist())))
+
+
+def test_shared_and_missing_runs_have_rows_that_say_so(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common(), experiments=("no_motion", "baseline", "other", "same"))
+    study.same_as["same"] = "baseline"
+    for reference in "abc":
+        (study.run_of("other", reference).folder / "result.json").unlink()
+    compared = comparisons(study, scores_frame(study))
+    same, missing = _row(compared, experiment="same"), _row(compared, experiment="other")
+    assert (same["verdict"], same["difference"]) == (SAME, 0.0) and isnan(same["p"])
+    assert missing["verdict"] == "no result" and isnan(missing["difference"]) and missing["references"] == 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "difference", "p", "verdict"),
+    [
+        ("text_similarity", 0.1, 0.049, "better"),
+        ("text_similarity", -0.1, 0.049, "worse"),
+        ("fid", 0.1, 0.001, "worse"),
+        ("trajectory_error", -0.1, 0.001, "better"),
+        ("text_similarity", 0.1, 0.05, UNSURE),
+        ("text_similarity", 0.1, float("nan"), UNSURE),
+    ],
+)
+def test_verdicts(metric: str, difference: float, p: float, verdict: str) -> None:
+    assert verdict_of(difference, p, metric) == verdict
+
+
+def test_a_metric_without_a_direction_is_higher_or_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(METRICS["temporal_consistency"], "higher_is_better", None)
+    assert (verdict_of(0.1, 0.01, "temporal_consistency"), verdict_of(-0.1, 0.01, "temporal_consistency")) == ("higher", "lower")
+
+
+def test_a_study_without_results_compares_nothing(tmp_path: Path, study_maker: Any) -> None:
+    study = study_maker(tmp_path, _common())
+    assert comparisons(study, scores_frame(Study(tmp_path, study.cards, [], []))).empty
+
+
+def test_studies_without_effects_show_one_in_twenty_at_most(tmp_path: Path, study_maker: Any) -> None:
+    """The family-wise error of whole studies: random effects of references and trainings, none of the replacements."""
+    rng = np.random.default_rng(0)
+    study = study_maker(tmp_path, lambda *where: 0.0, experiments=("no_motion", "baseline", "x", "y", "z"), references="abcd")
+    frame = scores_frame(study)
+    keys = frame[["experiment", "reference", "metric"]].astype(str).agg(" ".join, axis=1)
+    wrong = 0
+    for _ in range(80):
+        levels = dict(zip(keys.unique(), rng.normal(size=keys.nunique()), strict=True))
+        compared = comparisons(study, frame.assign(score=keys.map(levels) + rng.normal(size=len(frame))))
+        wrong += compared.loc[compared["experiment"] != "no_motion", "verdict"].isin(["better", "worse"]).any()
+    assert wrong / 80 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 80)
