@@ -155,8 +155,8 @@ def test_a_training_that_is_taken_over_is_told_as_it_was(folder: Path, card: Pat
 def test_edited_code_runs_its_own_step_again(
     folder: Path, card: Path, quick_config: Path, passes: Passes, monkeypatch: pytest.MonkeyPatch, step: str, again: str
 ) -> None:
-    from motion_ablation import callbacks, module
-    from motion_ablation.cache import addresses as recipes
+    from motion_ablation import module
+    from motion_ablation.cache import addresses
     from motion_ablation.cache import code as steps
 
     known = scores(plan(folder, card, settings_in(folder, quick_config)))
@@ -165,7 +165,7 @@ def test_edited_code_runs_its_own_step_again(
     def code_of(name: str, *entries: Any) -> str:
         return steps.code_of(name, *entries) + ("edited" if name in (step, "result") else "")
 
-    for place in (callbacks, module, recipes):
+    for place in (module, addresses):
         monkeypatch.setattr(place, "code_of", code_of)
     study = plan(folder, card, settings_in(folder, quick_config))
     spent = passes.during(lambda: run_study(study, 1))
