@@ -60,7 +60,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Row]:
     from benchmarks.steps import compare_memory, compare_steps
     from benchmarks.studies import compare_study, growth_rows
     from benchmarks.variants import Scene
-    from motion_ablation.study.run.runner import quiet
+    from motion_ablation.study.run.quiet import quiet
 
     scene = Scene(str(folder / "cache"), options.source, options.dtype, options.frames, tuple(options.size), options.device)
     wanted, rows = set(options.only), list[Row]()

@@ -31,10 +31,10 @@ import yaml
 from torch import Tensor, nn
 
 from motion_ablation.configure.parse import DEFAULTS
-from motion_ablation.data.reference import Cell, ReferenceDataModule
+from motion_ablation.data.reference import ReferenceDataModule
 from motion_ablation.module import BackboneConfig, MotionInversion, OptimizerConfig, Prepared, SamplingConfig
 from motion_ablation.motion import MotionConfig
-from motion_ablation.records import Clip, Site
+from motion_ablation.records import Cell, Clip, Site
 
 PROMPTS = (
     "a red circle on a cyan background", "a cyan triangle on a blue background", "a orange star on a red background",
@@ -171,7 +171,8 @@ class Ours(Variant):
 
     def videos(self, count: int) -> None:
         """The whole generating sentence, with decoding, for ``count`` prompts."""
-        self.world.module.generate([Cell(self.world.clip, PROMPTS[index % len(PROMPTS)], 0, "random") for index in range(count)])
+        clip = self.world.clip
+        self.world.module.generate(clip, [Cell(clip.name, PROMPTS[index % len(PROMPTS)], 0, "random") for index in range(count)])
 
 
 class Thin(Variant):

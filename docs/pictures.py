@@ -13,7 +13,8 @@ from pathlib import Path
 from torch import Tensor
 
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.sheet import REFERENCE, gather, image_of, kept_runs, rows_of, still_sheet
+from motion_ablation.study.report.sheet import REFERENCE, gather, image_of, rows_of, still_sheet
+from motion_ablation.study.results import Results
 
 ROWS = {
     "ports": ["no_motion", "baseline", "mqk_only", "mv_only", "after_projection"],
@@ -33,14 +34,13 @@ NOISES = ["random", "blend", "low_frequency", "fft", "inverted"]
 
 def main(folder: str, reference: str = "orbit", noise: str = "random") -> None:
     """Writes ``docs/axes/AXIS.png`` for every axis of which the study has two experiments, and for the initial noises."""
-    study = Study.load(folder)
-    kept = kept_runs(study)
-    row = next(row for row in rows_of(study, kept) if (row.reference, row.noise) == (reference, noise))
-    found, _ = gather(study, kept, row)
+    results = Results(Study.load(folder))
+    row = next(row for row in rows_of(results) if (row.reference, row.noise) == (reference, noise))
+    found, _ = gather(results, row)
     prompt = f"prompt: {row.prompt}, seed {row.seed}"
     for axis, rows in ROWS.items():
         picture(axis, reference, found[REFERENCE], {name: found[name] for name in rows if name in found}, f"{prompt}, {noise} noise")
-    started = {name: gather(study, kept, replace(row, noise=name))[0].get(f"noise_{name}") for name in NOISES}
+    started = {name: gather(results, replace(row, noise=name))[0].get(f"noise_{name}") for name in NOISES}
     videos = {name: frames for name, frames in started.items() if frames is not None}
     picture("initial_noises", reference, found[REFERENCE], videos, prompt)
 

@@ -16,13 +16,13 @@ from motion_ablation.backbones import BACKBONES, Backbone, Posterior
 from motion_ablation.cache.addresses import motion_entries
 from motion_ablation.cache.artefacts import Artefacts, Tensors, checksum, content_hash
 from motion_ablation.cache.code import code_of
-from motion_ablation.data.reference import Cell
+from motion_ablation.data.reference import Batch
 from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.motion import MotionConfig, MotionEmbeddings
 from motion_ablation.motion.config import named
 from motion_ablation.objectives import OBJECTIVES
 from motion_ablation.objectives.base import mean_squared_error
-from motion_ablation.records import Clip, Sample, Site
+from motion_ablation.records import Cell, Clip, Sample, Site
 
 
 @dataclass
@@ -285,17 +285,16 @@ class MotionInversion(L.LightningModule):
         return {"code": code, "latents": latents, "steps": steps, **self._precision()}
 
     @torch.no_grad()
-    def initial_latents(self, cells: list[Cell]) -> Tensor:
-        """Where the cells start from, ``(b, c, f, h, w)``."""
-        clip = cells[0].reference
+    def initial_latents(self, clip: Clip, cells: list[Cell]) -> Tensor:
+        """Where the cells of a clip start from, ``(b, c, f, h, w)``."""
         shape = self.backbone.latent_shape(len(clip.frames), *clip.frames.shape[-2:])
         draws = [torch.randn(shape, generator=torch.Generator().manual_seed(cell_seed(cell))) for cell in cells]
         strategy = INITIAL_NOISES.build(cells[0].noise, **self.sampling.noises.get(cells[0].noise, {}))
         inverted = self.inverted_noise(clip) if strategy.needs_inversion else None
         return strategy(torch.stack(draws).to(self.device), inverted)
 
-    def generate(self, cells: list[Cell]) -> list[Sample]:
-        """New videos for cells that share a reference and an initial noise, in one batch, motion in both branches.
+    def generate(self, clip: Clip, cells: list[Cell]) -> list[Sample]:
+        """New videos with the motion of a clip, for cells that share an initial noise, in one batch, motion in both branches.
 
         Frames are whole steps of 1/255: a video that was kept scores exactly as it did when it was made. A cell generated in another batch
         is the same up to floating-point noise, which may flip a rounding: a few pixels may differ by one step.
@@ -306,22 +305,21 @@ class MotionInversion(L.LightningModule):
         if not cells:
             return []  # of several processes, one may have no cell left
         if self.keeps_videos:
-            make = lambda missing: [{"frames": video} for video in self._pixels([cells[index] for index in missing])]  # noqa: E731
-            kept: list[Tensors] = self.artefacts.get_all("videos", self._video_recipes(cells), make)
+            make = lambda missing: [{"frames": video} for video in self._pixels(clip, [cells[index] for index in missing])]  # noqa: E731
+            kept: list[Tensors] = self.artefacts.get_all("videos", self._video_recipes(clip, cells), make)
             videos = [tensors["frames"].to(self.device) for tensors in kept]
         else:
-            videos = list(self._pixels(cells))
-        clip = cells[0].reference
+            videos = list(self._pixels(clip, cells))
         return [Sample(video.float() / 255, clip, cell.prompt, cell.seed, cell.noise) for video, cell in zip(videos, cells, strict=True)]
 
     @torch.no_grad()
-    def _pixels(self, cells: list[Cell]) -> Tensor:
+    def _pixels(self, clip: Clip, cells: list[Cell]) -> Tensor:
         """The generated videos as bytes, ``(b, f, 3, h, w)``."""
         self.backbone.until_backward.close()
-        ready, sampling = self.prepare(cells[0].reference), self.sampling
+        ready, sampling = self.prepare(clip), self.sampling
         text = self.backbone.embed([cell.prompt for cell in cells])
         negative = self.backbone.embed([sampling.negative_prompt])
-        noise = self.initial_latents(cells)
+        noise = self.initial_latents(clip, cells)
         with self.embeddings.attached(self.backbone.denoiser, ready.sites, generating=True):
             latents = self.backbone.generate(noise, text, negative, sampling.steps, sampling.guidance)
         videos = self.backbone.decode(latents)
@@ -332,10 +330,10 @@ class MotionInversion(L.LightningModule):
             )
         return (videos * 255).round().byte()
 
-    def _video_recipes(self, cells: list[Cell]) -> list[dict[str, Any]]:
-        """All that determines the videos of cells that share a reference and an initial noise. The reference itself counts only where the
+    def _video_recipes(self, clip: Clip, cells: list[Cell]) -> list[dict[str, Any]]:
+        """All that determines the videos of a clip's cells that share an initial noise. The reference itself counts only where the
         initial noise is made of it: what is learnt from it is in the embedding's own tensors."""
-        clip, name = cells[0].reference, cells[0].noise
+        name = cells[0].noise
         noise, motion, sampling = INITIAL_NOISES[name], self.embeddings, self.sampling
         shared = {
             "code": code_of("video", type(self.backbone), noise, *motion_entries(motion.config)),
@@ -348,14 +346,14 @@ class MotionInversion(L.LightningModule):
         }
         return [{**shared, "prompt": cell.prompt, "seed": cell.seed} for cell in cells]
 
-    def validation_step(self, cells: list[Cell], _: int) -> dict[str, list[Sample]]:
-        return {"samples": self.generate(cells)}
+    def validation_step(self, batch: Batch, _: int) -> dict[str, list[Sample]]:
+        return {"samples": self.generate(batch.clip, batch.cells)}
 
-    def test_step(self, cells: list[Cell], _: int) -> dict[str, list[Sample]]:
-        return {"samples": self.generate(cells)}
+    def test_step(self, batch: Batch, _: int) -> dict[str, list[Sample]]:
+        return {"samples": self.generate(batch.clip, batch.cells)}
 
-    def predict_step(self, cells: list[Cell], _: int) -> Generated:
-        return Generated(self.generate(cells))
+    def predict_step(self, batch: Batch, _: int) -> Generated:
+        return Generated(self.generate(batch.clip, batch.cells))
 
     # The checkpoint holds what was trained, not the frozen model.
 

@@ -6,7 +6,9 @@ Pixels are floats in ``[0, 1]`` and videos are ``(f, 3, h, w)`` unless a docstri
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +38,29 @@ class Clip:
         """The same clip on ``device``."""
         truth = {name: value.to(device) for name, value in self.truth.items()}
         return replace(self, frames=self.frames.to(device), truth=truth)
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """The key of a generated video: what determines it, apart from the experiment and its training.
+
+    Attributes:
+        reference: name of the clip whose motion was asked for. prompt: the text. seed: the generation seed. noise: name of the initial
+            noise.
+    """
+
+    reference: str
+    prompt: str
+    seed: int
+    noise: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Cell:
+        """The cell of a row that has its four values among others."""
+        return cls(*(row[name] for name in CELL))
+
+
+CELL = tuple(each.name for each in fields(Cell))  # the key's columns in every table of scores
 
 
 @dataclass(frozen=True)
@@ -73,6 +98,11 @@ class Sample:
     prompt: str
     seed: int
     noise: str
+
+    @property
+    def cell(self) -> Cell:
+        """Its key."""
+        return Cell(self.reference.name, self.prompt, self.seed, self.noise)
 
     def to(self, device: torch.device | str) -> Sample:
         """The same sample on ``device``; Lightning moves what ``predict`` returns by this."""

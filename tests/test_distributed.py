@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from motion_ablation.cli.lightning import main
 from motion_ablation.data.reference import ReferenceDataModule, split_evenly
-from motion_ablation.study.plan.study import Run
-from motion_ablation.study.run.runner import execute
+from motion_ablation.study.plan.run import Run
+from motion_ablation.study.run.execute import execute
 
 TWO = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
@@ -50,7 +50,7 @@ def test_the_loaders_of_all_ranks_hold_the_cells_once(tmp_path: Path) -> None:
         data.trainer = SimpleNamespace(global_rank=rank, world_size=4)  # type: ignore[assignment]
         batches = list(data.val_dataloader())
         lengths.add(len(batches))
-        dealt += [(cell.reference.name, cell.prompt, cell.seed, cell.noise) for batch in batches for cell in batch]
+        dealt += [cell for batch in batches for cell in batch.cells]
     assert sorted(dealt) == sorted(data.cells) and data.cell_count == len(set(dealt)) == 12
     assert len(lengths) == 1
 

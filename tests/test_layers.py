@@ -33,13 +33,13 @@ ROOMS: dict[str, set[str]] = {
     "study": set(),
     "study.markdown": set(),
     "study.plan": GROUND | SIBLINGS | {"cache", "module", "callbacks", "configure", "study.markdown"},
-    "study.results": GROUND | {"metrics", "study.plan"},
+    "study.finished": GROUND | SIBLINGS | {"callbacks", "study.plan"},
+    "study.results": GROUND | {"metrics", "cache", "study.plan", "study.finished"},
     "study.run": GROUND | SIBLINGS | {"cache", "module", "callbacks", "configure", "study.plan"},
-    "study.kept": GROUND | SIBLINGS | {"cache", "callbacks", "study.plan", "study.results"},
-    "study.analysis": GROUND | SIBLINGS | {"cache", "study.plan", "study.results", "study.kept"},
+    "study.analysis": GROUND | SIBLINGS | {"cache", "study.plan", "study.results", "study.finished"},
     "study.report": GROUND
     | SIBLINGS
-    | {"cache", "callbacks", "configure", "study.plan", "study.run", "study.results", "study.kept", "study.analysis", "study.markdown"},
+    | {"cache", "callbacks", "configure", "study.plan", "study.run", "study.results", "study.finished", "study.analysis", "study.markdown"},
     "cli": GROUND | SIBLINGS | {"module", "pretrain", "callbacks", "configure", "evaluation", "study.plan", "study.run", "study.report"},
 }
 

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from motion_ablation.backbones import UNet3DBackbone
 from motion_ablation.cache.artefacts import content_hash
-from motion_ablation.data.reference import Cell, ReferenceDataModule
+from motion_ablation.data.reference import ReferenceDataModule
 from motion_ablation.module import BackboneConfig, MotionInversion, OptimizerConfig, SamplingConfig, cell_seed
 from motion_ablation.motion import MotionConfig, StreamConfig
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.objectives import OBJECTIVES
-from motion_ablation.records import Clip
+from motion_ablation.records import Cell, Clip
 
 SAMPLING = SamplingConfig(steps=2, inversion_steps=2, guidance=3.0)
 
@@ -126,9 +126,9 @@ def test_the_spatial_lora_learns_from_single_frames_alone_and_is_gone_at_inferen
     assert all(parameter.grad is not None for parameter in lora)
     with torch.no_grad():
         assert torch.equal(module.backbone.denoise(latents, torch.tensor([3]), text), plain)
-    cells = [Cell(clip, "a blue circle", 0, "random")]
-    generated = module.generate(cells)[0].frames
-    assert torch.equal(generated, make(MotionConfig.paper()).generate(cells)[0].frames), "generation does not see it"
+    cells = [Cell(clip.name, "a blue circle", 0, "random")]
+    generated = module.generate(clip, cells)[0].frames
+    assert torch.equal(generated, make(MotionConfig.paper()).generate(clip, cells)[0].frames), "generation does not see it"
 
 
 def test_weights_have_a_rate_of_their_own(make: Make) -> None:
@@ -156,8 +156,8 @@ def test_another_precision_is_another_artefact(make: Make, clip: Clip, monkeypat
     other._trainer = L.Trainer(precision="bf16-mixed", accelerator="cpu", logger=False, enable_checkpointing=False)
     assert usual.prepare(clip).recipe == {k: v for k, v in other.prepare(clip).recipe.items() if k != "precision"}
     assert other.prepare(clip).recipe["precision"] == "bf16-mixed"
-    cells = [Cell(clip, "a blue circle", 0, "random")]
-    assert usual._video_recipes(cells) != other._video_recipes(cells)
+    cells = [Cell(clip.name, "a blue circle", 0, "random")]
+    assert usual._video_recipes(clip, cells) != other._video_recipes(clip, cells)
 
 
 def test_a_precision_that_would_cast_what_is_trained_is_refused(make: Make) -> None:
@@ -219,15 +219,15 @@ class Counter:
 
 def test_latents_and_inversion_are_computed_once(make: Make, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     encode, invert = Counter(monkeypatch, "encode"), Counter(monkeypatch, "invert")
-    cells = [Cell(clip, "a blue circle", 0, "blend")]
+    cells = [Cell(clip.name, "a blue circle", 0, "blend")]
     first = make(MotionConfig.paper())
     steps(first, clip, 2)
-    first.generate(cells)
+    first.generate(clip, cells)
     assert (encode.calls, invert.calls) == (1, 1)
     noise = first.inverted_noise(clip)
     # Another experiment on the same reference.
     second = make(MotionConfig(qk=StreamConfig()))
-    second.generate(cells)
+    second.generate(clip, cells)
     assert (encode.calls, invert.calls) == (1, 1)
     assert torch.equal(second.inverted_noise(clip), noise)
     # What determines them counts: the caption and the frames, and for the inversion its steps.
@@ -250,7 +250,7 @@ def test_a_damaged_cache_is_computed_again(make: Make, clip: Clip, monkeypatch: 
 
 def test_random_noise_needs_no_inversion(make: Make, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     invert = Counter(monkeypatch, "invert")
-    make().generate([Cell(clip, "a blue circle", 0, "random")])
+    make().generate(clip, [Cell(clip.name, "a blue circle", 0, "random")])
     assert invert.calls == 0
 
 
@@ -258,47 +258,47 @@ def test_random_noise_needs_no_inversion(make: Make, clip: Clip, monkeypatch: py
 
 
 def test_a_cell_starts_from_the_same_noise_in_every_experiment(make: Make, clip: Clip) -> None:
-    cells = [Cell(clip, prompt, seed, "random") for prompt in ("a blue circle", "a red ring") for seed in (0, 1)]
-    first = make(MotionConfig.paper()).initial_latents(cells)
+    cells = [Cell(clip.name, prompt, seed, "random") for prompt in ("a blue circle", "a red ring") for seed in (0, 1)]
+    first = make(MotionConfig.paper()).initial_latents(clip, cells)
     torch.manual_seed(99)
-    second = make(MotionConfig(qk=StreamConfig(integration={"name": "concat_channel"}))).initial_latents(cells[::-1]).flip(0)
+    second = make(MotionConfig(qk=StreamConfig(integration={"name": "concat_channel"}))).initial_latents(clip, cells[::-1]).flip(0)
     assert torch.equal(first, second)
     assert all(not torch.equal(a, b) for a, b in pairwise(first)), "each cell has noise of its own"
-    assert cell_seed(cells[0]) == cell_seed(Cell(clip, "a blue circle", 0, "blend")), "the blend holds the same fresh noise"
+    assert cell_seed(cells[0]) == cell_seed(Cell(clip.name, "a blue circle", 0, "blend")), "the blend holds the same fresh noise"
 
 
 def test_initial_noises(make: Make, clip: Clip) -> None:
     fresh, blend, inverted = (
-        make().initial_latents([Cell(clip, "a blue circle", 0, noise), Cell(clip, "a blue circle", 1, noise)])
+        make().initial_latents(clip, [Cell(clip.name, "a blue circle", 0, noise), Cell(clip.name, "a blue circle", 1, noise)])
         for noise in ("random", "blend", "inverted")
     )
     noise = make().inverted_noise(clip)
     assert torch.equal(inverted[0], inverted[1]) and torch.equal(inverted[:1], noise)
     torch.testing.assert_close(blend, 0.5**0.5 * noise + 0.5**0.5 * fresh)
     mostly = make(sampling=SamplingConfig(2, 3.0, "", 2, {"blend": {"rho": 0.9}})).initial_latents(
-        [Cell(clip, "a blue circle", 0, "blend")]
+        clip, [Cell(clip.name, "a blue circle", 0, "blend")]
     )
     torch.testing.assert_close(mostly[0], 0.9**0.5 * noise[0] + 0.1**0.5 * fresh[0])
 
 
 def test_motion_is_active_in_both_branches_and_gone_afterwards(make: Make, clip: Clip) -> None:
     module = make(MotionConfig.paper())
-    cells = [Cell(clip, "a blue circle", 0, "random")]
-    plain = make().generate(cells)[0].frames
-    assert torch.equal(module.generate(cells)[0].frames, plain), "an untrained embedding changes nothing"
+    cells = [Cell(clip.name, "a blue circle", 0, "random")]
+    plain = make().generate(clip, cells)[0].frames
+    assert torch.equal(module.generate(clip, cells)[0].frames, plain), "an untrained embedding changes nothing"
     with torch.no_grad():
         for parameter in module.embeddings.parameters():
             parameter.normal_()
-    moved = module.generate(cells)[0].frames
+    moved = module.generate(clip, cells)[0].frames
     assert moved.shape == plain.shape and not torch.equal(moved, plain)
     seen: list[int] = []
     stream: Any = next(iter(module.embeddings.streams.values()))
     hook = stream.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
-    module.generate(cells)
+    module.generate(clip, cells)
     hook.remove()
     site = module.embeddings.sites[0]
     assert set(seen) == {2 * site.height * site.width}
-    assert torch.equal(make().generate(cells)[0].frames, plain)
+    assert torch.equal(make().generate(clip, cells)[0].frames, plain)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_a_trained_embedding_brings_its_own_motion(make: Make, clip: Clip, tmp_p
     module = make(MotionConfig.paper())
     steps(module, clip, 2)
     module.embeddings.save(tmp_path / "motion.safetensors")
-    cells = [Cell(clip, "a blue circle", 0, "random")]
+    cells = [Cell(clip.name, "a blue circle", 0, "random")]
     loaded = make(embedding=str(tmp_path / "motion.safetensors"))
     assert loaded.embeddings.config == MotionConfig.paper()
-    assert torch.equal(loaded.generate(cells)[0].frames, module.generate(cells)[0].frames)
+    assert torch.equal(loaded.generate(clip, cells)[0].frames, module.generate(clip, cells)[0].frames)

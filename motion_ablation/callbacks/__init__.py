@@ -1,8 +1,9 @@
 """Callbacks: metrics at validation, videos, and the run's files. Each reads the samples that a step generated once."""
 
-from motion_ablation.callbacks.base import SampleCallback, cell_of, gathered, merge_rows, run_folder
+from motion_ablation.callbacks.base import SampleCallback, gathered, merge_rows, run_folder
 from motion_ablation.callbacks.evaluation import MetricCallback, TruthCallback
-from motion_ablation.callbacks.result import EmbeddingCallback, LossCurve, ResultCallback
+from motion_ablation.callbacks.result import EmbeddingCallback, ResultCallback
+from motion_ablation.callbacks.training import Training
 from motion_ablation.callbacks.videos import (
     PredictionWriter,
     VideoCallback,
@@ -16,15 +17,14 @@ from motion_ablation.callbacks.videos import (
 
 __all__ = [
     "EmbeddingCallback",
-    "LossCurve",
     "MetricCallback",
     "PredictionWriter",
     "ResultCallback",
     "SampleCallback",
+    "Training",
     "TruthCallback",
     "VideoCallback",
     "add_gif",
-    "cell_of",
     "cell_stem",
     "gathered",
     "labelled",

@@ -11,18 +11,13 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from motion_ablation.records import Sample
+from motion_ablation.records import Cell, Sample
 
 
 def run_folder(trainer: L.Trainer) -> Path:
     """Where a run writes: its logger's folder, else the trainer's root."""
     folder = trainer.logger.log_dir if isinstance(trainer.logger, TensorBoardLogger) else None
     return Path(folder or trainer.default_root_dir)
-
-
-def cell_of(sample: Sample) -> dict[str, Any]:
-    """What determines a sample, for a table's row."""
-    return {"reference": sample.reference.name, "prompt": sample.prompt, "seed": sample.seed, "noise": sample.noise}
 
 
 def gathered(rows: list[dict[str, Any]], trainer: L.Trainer) -> list[dict[str, Any]]:
@@ -32,7 +27,7 @@ def gathered(rows: list[dict[str, Any]], trainer: L.Trainer) -> list[dict[str, A
     shares: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(shares, rows)
     order = {cell: place for place, cell in enumerate(trainer.datamodule.cells)}  # type: ignore[attr-defined]
-    return sorted(chain.from_iterable(shares), key=lambda row: order[row["reference"], row["prompt"], row["seed"], row["noise"]])
+    return sorted(chain.from_iterable(shares), key=lambda row: order[Cell.of(row)])
 
 
 class SampleCallback(Callback):
@@ -69,7 +64,7 @@ class SampleCallback(Callback):
 
 def merge_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Joins the scores of several metrics on the cell they belong to, in first-seen order."""
-    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+    merged: dict[Cell, dict[str, Any]] = {}
     for row in rows:
-        merged.setdefault(tuple(row[key] for key in ("reference", "prompt", "seed", "noise")), {}).update(row)
+        merged.setdefault(Cell.of(row), {}).update(row)
     return list(merged.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import lightning as L
@@ -11,7 +12,7 @@ from torchmetrics.utilities import dim_zero_sum
 
 from motion_ablation.cache.addresses import metric_version
 from motion_ablation.cache.artefacts import Artefacts, Tensors, content_hash
-from motion_ablation.callbacks.base import SampleCallback, cell_of, gathered
+from motion_ablation.callbacks.base import SampleCallback, gathered
 from motion_ablation.data.world.segmentation import against_truth
 from motion_ablation.metrics import METRICS
 from motion_ablation.motion.config import named
@@ -51,7 +52,7 @@ class MetricCallback(SampleCallback):
         keeps = getattr(module, "keeps_videos", False) and state.per_sample and set(state._reductions.values()) == {dim_zero_sum}
         scores = self._kept_scores(module.artefacts, state, samples) if keeps else state.update_samples(samples)
         if scores is not None:
-            self.rows += [{**cell_of(sample), self.name: score} for sample, score in zip(samples, scores, strict=True)]
+            self.rows += [{**asdict(sample.cell), self.name: score} for sample, score in zip(samples, scores, strict=True)]
 
     def _kept_scores(self, artefacts: Artefacts, state: Any, samples: list[Sample]) -> list[float]:
         """The scores of a batch, measured once for the same videos; the metric's state, all sums, grows by the same either way."""
@@ -105,7 +106,7 @@ class TruthCallback(SampleCallback):
         for sample in samples:
             found = against_truth(sample.frames, sample.prompt, sample.reference.truth.get("center"))
             if found:
-                self.rows.append({**cell_of(sample), **found})
+                self.rows.append({**asdict(sample.cell), **found})
 
     def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
         self.values, self.rows = {}, gathered(self.rows, trainer)

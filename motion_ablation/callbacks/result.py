@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from motion_ablation.callbacks.base import SampleCallback, merge_rows, run_folder
 from motion_ablation.callbacks.evaluation import MetricCallback, TruthCallback
+from motion_ablation.callbacks.training import Training
 
 
 class EmbeddingCallback(Callback):
@@ -33,50 +34,59 @@ class EmbeddingCallback(Callback):
             pl_module.embeddings.save(folder / "motion.safetensors", backbone=pl_module.backbone.fingerprint)
 
 
-class LossCurve(Callback):
-    """Keeps the training loss as loggers see it.
-
-    Attributes:
-        points: ``(step, loss)`` of every step that Lightning logs (``trainer.log_every_n_steps``), in order.
-    """
-
-    def __init__(self) -> None:
-        self.points: list[tuple[int, float]] = []
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step % trainer.log_every_n_steps == 0 and outputs is not None:  # type: ignore[attr-defined]
-            self.points.append((trainer.global_step - 1, float(outputs["loss"])))
-
-
 class ResultCallback(SampleCallback):
-    """Writes ``result.json`` after validation: configuration, seed, versions, timings, parameter counts, scores.
+    """Writes ``result.json`` after validation: configuration, seed, versions, timings, parameter counts, loss curve, scores.
 
     Also gives TensorBoard's HParams tab the hyper-parameters with the metrics, so that runs can be compared.
 
     Attributes:
         config: the resolved configuration. labels: further columns of the HParams tab, such as the experiment's name.
-        scored: the training step whose validation came last, or None.
+        scored: the training step whose validation came last, or None. training: the one that made the embedding, so far.
     """
 
     PACKAGES = ("motion-ablation", "torch", "lightning", "diffusers", "transformers", "peft", "torchmetrics", "clean-fid")
 
     def __init__(self) -> None:
         self.started = time.time()
-        self.train_seconds = 0.0
         self.config: dict[str, Any] = {}
         self.labels: dict[str, str] = {}
         self.scored: int | None = None
+        self.training = Training()
+        self._took_over = False
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.started = time.time()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.train_seconds = time.time() - self.started
+        self.training.steps, self.training.seconds = trainer.global_step, time.time() - self.started
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        steps, losses = trainer.global_step, self.training.losses
+        told = losses[-1][0] + 1 if losses else 0  # batches whose gradients are accumulated all see the step before
+        if outputs and steps > told and steps % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            losses.append((steps - 1, float(outputs["loss"])))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"losses": self.training.losses}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.training.losses = list(state_dict["losses"])
+
+    def take_over(self, trainer: L.Trainer, training: Training) -> None:
+        """Tells of the training of another run, whose embedding this one has, as if it were its own: in the loggers, at once and as the
+        step of validations, and in ``result.json``."""
+        self.training.steps, self.training.seconds, self.training.losses = training.steps, training.seconds, training.losses
+        self._took_over = True
+        for logger in trainer.loggers:
+            for step, loss in training.losses:
+                logger.log_metrics({"train/loss": loss}, step)
 
     def end(self, trainer: L.Trainer, module: Any, stage: str) -> None:
         if trainer.sanity_checking:
             return
         self.scored = trainer.global_step
+        if self._took_over:  # the trainer itself would log the scores at step 0; a metric of this name tells it the step
+            module.log("step", float(self.training.steps), rank_zero_only=True)
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         scorers = [c for c in trainer.callbacks if isinstance(c, MetricCallback | TruthCallback)]  # type: ignore[attr-defined]
@@ -92,7 +102,9 @@ class ResultCallback(SampleCallback):
                 "trainable": module.embeddings.parameter_count,
                 "frozen": sum(p.numel() for p in module.backbone.parameters()),
             },
-            "steps": trainer.global_step,
+            "steps": trained_steps(trainer),
+            "train_seconds": round(self.training.seconds, 2),
+            "loss": self.training.curve(),
             "seconds": round(time.time() - self.started, 2),
             "backbone": module.backbone.fingerprint,
             "metrics": values,
@@ -119,3 +131,9 @@ class ResultCallback(SampleCallback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(flat, {f"hp/{name}": value for name, value in values.items()})
+
+
+def trained_steps(trainer: L.Trainer) -> int:
+    """Optimiser steps that made the embedding in use: the trainer's own so far, or those of a training that was taken over."""
+    told = [callback.training.steps for callback in trainer.callbacks if isinstance(callback, ResultCallback)]  # type: ignore[attr-defined]
+    return max([trainer.global_step, *told])

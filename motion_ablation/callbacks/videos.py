@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from motion_ablation.cache.artefacts import content_hash
-from motion_ablation.callbacks.base import SampleCallback, cell_of, run_folder
+from motion_ablation.callbacks.base import SampleCallback, run_folder
+from motion_ablation.callbacks.result import trained_steps
 from motion_ablation.data.video import write_gif, write_video
 from motion_ablation.records import Sample
 
@@ -88,7 +90,7 @@ class VideoCallback(SampleCallback):
             write_gif(run_folder(trainer) / "videos" / f"{name}-{noise}.gif", sheet, reference.fps)
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
-                    add_gif(logger.experiment, f"{name}/{noise}", sheet, reference.fps, trainer.global_step)
+                    add_gif(logger.experiment, f"{name}/{noise}", sheet, reference.fps, trained_steps(trainer))
 
 
 def cell_stem(reference: str, prompt: str, seed: int, noise: str) -> str:
@@ -101,7 +103,7 @@ def cell_stem(reference: str, prompt: str, seed: int, noise: str) -> str:
 
 def sample_stem(sample: Sample) -> str:
     """A file name for a sample: reference, prompt, seed and noise."""
-    return cell_stem(**cell_of(sample))
+    return cell_stem(**asdict(sample.cell))
 
 
 def save_frames(folder: Path, sample: Sample) -> Path:

@@ -148,8 +148,8 @@ def _positive(text: str) -> int:
 def _study(options: argparse.Namespace) -> Study:
     """The study that the options ask for, planned."""
     from motion_ablation.study.plan.cards import read_card
-    from motion_ablation.study.plan.study import Options, make_study
-    from motion_ablation.study.run.runner import quiet
+    from motion_ablation.study.plan.planning import Options, make_study
+    from motion_ablation.study.run.quiet import quiet
 
     cards = [read_card(path) for path in dict.fromkeys(options.cards)]
     folder = Path(options.output or Path("results") / "+".join(dict.fromkeys(card.path.stem for card in cards)))

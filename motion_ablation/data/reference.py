@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from motion_ablation.data.video import VideoError, Window, read_clip
 from motion_ablation.data.world.builtin import CACHE, DEFAULT, builtin, builtin_path, builtin_truth
-from motion_ablation.records import Clip
+from motion_ablation.records import Cell, Clip
 
 T = TypeVar("T")
 
@@ -48,13 +48,16 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One video to generate: the reference whose motion it takes, the prompt, the seed and the name of the initial noise."""
+class Batch:
+    """Videos to generate together.
 
-    reference: Clip
-    prompt: str
-    seed: int
-    noise: str
+    Attributes:
+        clip: the reference whose motion they take. cells: their keys, all of this reference and of one initial noise; none for a process
+            that has nothing left to generate.
+    """
+
+    clip: Clip
+    cells: list[Cell]
 
 
 def find_sources(references: Sequence[str]) -> list[Source]:
@@ -248,7 +251,7 @@ def split_evenly(groups: Sequence[Sequence[T]], size: int, ranks: int) -> list[l
     return [mine + [(0, [])] * (most - len(mine)) for mine in batches]
 
 
-class _CellBatches(Dataset[list[Cell]]):
+class _CellBatches(Dataset[Batch]):
     """Batches of the cells of one reference and one initial noise.
 
     Args:
@@ -266,15 +269,18 @@ class _CellBatches(Dataset[list[Cell]]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> list[Cell]:
+    def __getitem__(self, index: int) -> Batch:
+        return Batch(self.clips[self.groups[self.batches[index][0]][0]], self.cells_of(index))
+
+    def cells_of(self, index: int) -> list[Cell]:
+        """The cells of a batch; no video is decoded."""
         group, pairs = self.batches[index]
         reference, noise = self.groups[group]
-        return [Cell(self.clips[reference], prompt, seed, noise) for prompt, seed in pairs]
+        return [Cell(self.clips.sources[reference].name, prompt, seed, noise) for prompt, seed in pairs]
 
-    def keys(self) -> list[tuple[str, str, int, str]]:
-        """Reference, prompt, seed and noise of every cell, in order."""
-        named = [(self.clips.sources[self.groups[group][0]].name, self.groups[group][1], pairs) for group, pairs in self.batches]
-        return [(name, prompt, seed, noise) for name, noise, pairs in named for prompt, seed in pairs]
+    def cells(self) -> list[Cell]:
+        """Every cell, in order."""
+        return [cell for index in range(len(self)) for cell in self.cells_of(index)]
 
 
 def _as_is(item: Any) -> Any:
@@ -284,7 +290,7 @@ def _as_is(item: Any) -> Any:
 class ReferenceDataModule(L.LightningDataModule):
     """Reference videos for training, and the videos to generate from them for validation, test and prediction.
 
-    Training batches are :class:`Clip`, one reference each. The other loaders give ``list[Cell]``: cells of one reference
+    Training batches are :class:`Clip`, one reference each. The other loaders give :class:`Batch`: cells of one reference
     and one initial noise, at most ``val_batch_size`` of them. Under a Trainer with several processes each process gets its own share of
     the cells, none twice; where they do not come out even, some batches are empty.
 
@@ -303,7 +309,7 @@ class ReferenceDataModule(L.LightningDataModule):
         steps_per_epoch: training steps per epoch, taking the references in turn. val_batch_size: most cells per batch.
 
     Attributes:
-        cells: reference, prompt, seed and noise of every video that one validation generates, in order. cell_count: their number.
+        cells: the key of every video that one validation generates, in order. cell_count: their number.
 
     Raises:
         ValueError: an argument that cannot work, a missing file or a missing caption (all before any video is decoded).
@@ -342,7 +348,7 @@ class ReferenceDataModule(L.LightningDataModule):
             _check(prompts=prompts)
         self.dataset = ReferenceDataset(sources, window, cache or CACHE)
         self._deal = partial(_CellBatches, self.dataset, prompts, seeds, noises, val_batch_size)
-        self.cells = self._deal(0, 1).keys()
+        self.cells = self._deal(0, 1).cells()
         self.cell_count = len(self.cells)
         self._steps = _RoundRobin(self.dataset, steps_per_epoch)
 
@@ -350,7 +356,7 @@ class ReferenceDataModule(L.LightningDataModule):
         """One reference per step, in turn."""
         return DataLoader(self._steps, batch_size=None, collate_fn=_as_is)
 
-    def val_dataloader(self) -> DataLoader[list[Cell]]:
+    def val_dataloader(self) -> DataLoader[Batch]:
         """All cells of this process, in batches of one reference and one initial noise."""
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         cells = self._deal(rank, ranks)
@@ -358,22 +364,17 @@ class ReferenceDataModule(L.LightningDataModule):
         sampler: Any = DistributedSampler(cells, num_replicas=1, rank=0, shuffle=False) if ranks > 1 else None
         return DataLoader(cells, batch_size=None, sampler=sampler, collate_fn=_as_is)
 
-    def test_dataloader(self) -> DataLoader[list[Cell]]:
+    def test_dataloader(self) -> DataLoader[Batch]:
         """The same cells as at validation."""
         return self.val_dataloader()
 
-    def predict_dataloader(self) -> DataLoader[list[Cell]]:
+    def predict_dataloader(self) -> DataLoader[Batch]:
         """The same cells as at validation."""
         return self.val_dataloader()
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Moves a ``Clip``, or a list of ``Cell`` that goes on sharing one, to ``device``."""
-        if isinstance(batch, Clip):
-            return batch.to(device)
-        if not batch:
-            return batch
-        clip = batch[0].reference.to(device)
-        return [replace(cell, reference=clip) for cell in batch]
+        """Moves a :class:`Clip`, or that of a :class:`Batch`, to ``device``."""
+        return batch.to(device) if isinstance(batch, Clip) else replace(batch, clip=batch.clip.to(device))
 
 
 def _check(**lists: Sequence[Any]) -> None:

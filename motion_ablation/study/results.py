@@ -1,67 +1,101 @@
-"""The scores that the runs wrote, in long form: what every table, interval and figure of a study is made from."""
+"""The results of a study: what every table, interval and figure of it is made from."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from motion_ablation.cache.artefacts import Artefacts
 from motion_ablation.metrics import METRICS
-from motion_ablation.study.plan.study import Run, Study
+from motion_ablation.records import CELL
+from motion_ablation.study.finished import Finished
+from motion_ablation.study.plan.study import Study
 
 TRUTH: dict[str, bool | None] = {"trajectory_error": False, "direction": True, "prompt_colors": True}  # whether higher is better
 NOISES = {"blend": "the reference's inverted noise, blended: the paper's setting", "random": "random: isolates what the embedding does"}
 COLUMNS = ("experiment", "same_as", "reference", "train_seed", "prompt", "seed", "noise", "metric", "score")
-CELL = ("reference", "prompt", "seed", "noise")
-
-Results = dict[tuple[str, str], dict[str, Any]]
+MEASURED = ".measured"  # an experiment cannot be called so: it would be a hidden file
 
 
-def done_runs(study: Study) -> list[tuple[str, Run, dict[str, Any]]]:
-    """Experiment, run and result of all that is done, in the table's order; experiments that share runs share results."""
-    found = []
-    for experiment in study.experiments:
-        owner = study.same_as.get(experiment, experiment)
-        for run in study.runs:
-            result = run.result() if run.experiment == owner else None
-            if result is not None and result["status"] == "done":
-                found.append((experiment, run, result))
-    return found
+class Results:
+    """All that the finished runs of a study left: the one reader of it, whatever is to be told. Each run is read once.
 
-
-def done_results(study: Study) -> Results:
-    """Results by experiment and reference, of the first training seed that is done."""
-    found: Results = {}
-    for experiment, run, result in done_runs(study):
-        found.setdefault((experiment, run.reference), result)
-    return found
-
-
-def scores_frame(study: Study) -> pd.DataFrame:
-    """One row per scored video and metric, and one per run, noise and metric of whole sets.
-
-    Columns:
-        experiment, same_as (the experiment whose runs it shares, or empty), reference, train_seed, prompt, seed, noise, metric, score.
-        A set's row (``fid``) has an empty prompt and no seed (``<NA>``). A score that could not be computed is NaN.
+    Attributes:
+        study: whose. finished: its finished runs, experiment by experiment in the table's order; one that resolves to the same as
+            another has that one's runs.
     """
-    rows: list[tuple[Any, ...]] = []
-    for experiment, run, result in done_runs(study):
-        shared = (experiment, study.same_as.get(experiment, ""), run.reference, run.train_seed)
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        done = {run.name: result for run in study.runs if (result := run.result()) is not None and result["status"] == "done"}
+        self.finished = [
+            Finished(experiment, run, done[run.name])
+            for experiment in study.experiments
+            for run in study.runs_of(experiment)
+            if run.name in done
+        ]
+
+    def of(self, experiment: str) -> list[Finished]:
+        """An experiment's finished runs."""
+        return [each for each in self.finished if each.experiment == experiment]
+
+    def first(self, experiment: str, reference: str) -> Finished | None:
+        """Of an experiment's finished runs on a reference, that of the first training seed."""
+        return next((each for each in self.of(experiment) if each.run.reference == reference), None)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per scored video and metric, and one per run, noise and metric of whole sets.
+
+        Columns:
+            experiment, same_as (the experiment whose runs it shares, or empty), reference, train_seed, prompt, seed, noise, metric,
+            score. A set's row (``fid``) has an empty prompt and no seed (``<NA>``). A score that could not be computed is NaN.
+        """
+        return as_frame(row for each in self.finished for row in self._rows(each))
+
+    def _rows(self, each: Finished) -> Iterator[tuple[Any, ...]]:
+        shared = (each.experiment, each.same_as, each.run.reference, each.run.train_seed)
         scored = set()
-        for cell in result["cells"]:
-            for metric, score in cell.items():
+        for row in each.rows:
+            for metric, score in row.items():
                 if metric not in CELL:
-                    rows.append((*shared, cell["prompt"], cell["seed"], cell["noise"], metric, score))
-                    scored.add((cell["noise"], metric))
-        for name, score in result["metrics"].items():
+                    scored.add((row["noise"], metric))
+                    yield (*shared, row["prompt"], row["seed"], row["noise"], metric, score)
+        for name, score in each.result["metrics"].items():
             noise, metric = name.split("/", 1)
             if (noise, metric) not in scored:
-                rows.append((*shared, "", None, noise, metric, score))
-    return as_frame(rows)
+                yield (*shared, "", None, noise, metric, score)
+
+    @property
+    def noises(self) -> list[str]:
+        """The initial noises that were generated from, the paper's first."""
+        return noises_of(self.frame["noise"])
+
+    @property
+    def measured(self) -> Artefacts:
+        """What reports have measured on the videos, in the study's folder, so that the next report finds it."""
+        return Artefacts(self.study.folder / MEASURED)
+
+    def csv(self) -> str:
+        """One row per generated video of each run, as CSV."""
+        rows = []
+        for each in self.finished:
+            result = each.result
+            shared = {"experiment": each.experiment, "same_as": each.same_as, "train_seed": each.run.train_seed}
+            for row in each.rows:
+                sets = {f"run_{m}": result["metrics"].get(f"{row['noise']}/{m}", np.nan) for m in self.study.metrics if m not in row}
+                rows.append({**shared, **row, **sets, "trainable": result["parameters"]["trainable"], "seconds": result["seconds"]})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
 
 
 def as_frame(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
@@ -98,19 +132,3 @@ def reference_means(frame: pd.DataFrame) -> pd.Series:
     """The mean score of each reference, by name: over its trainings of their means over videos; videos without a score are left out."""
     trainings = frame.groupby(["reference", "train_seed"], sort=False)["score"].mean().dropna()
     return trainings.groupby("reference", sort=False).mean()
-
-
-def scores_csv(study: Study) -> str:
-    """One row per generated video of each run, as CSV."""
-    rows = []
-    for experiment, run, result in done_runs(study):
-        shared = {"experiment": experiment, "same_as": study.same_as.get(experiment, ""), "train_seed": run.train_seed}
-        for cell in result["cells"]:
-            sets = {f"run_{m}": result["metrics"].get(f"{cell['noise']}/{m}", np.nan) for m in study.metrics if m not in cell}
-            rows.append({**shared, **cell, **sets, "trainable": result["parameters"]["trainable"], "seconds": result["seconds"]})
-    columns = dict.fromkeys(key for row in rows for key in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from motion_ablation.backbones import BACKBONES, AnimateDiffBackbone
 from motion_ablation.backbones.folder import latent_shape
-from motion_ablation.data.reference import Cell
 from motion_ablation.errors import MissingWeights
 from motion_ablation.module import BackboneConfig, MotionInversion, SamplingConfig
 from motion_ablation.motion import MotionConfig, MotionEmbeddings, SiteConfig
-from motion_ablation.records import Clip
+from motion_ablation.records import Cell, Clip
 
 WIDTHS = (16, 32)
 
@@ -86,7 +85,7 @@ def test_it_loads_trains_and_generates(folders: tuple[Path, Path], tmp_path: Pat
         losses.append(loss.item())
     assert losses[-1] < losses[0]
     assert all((parameter.grad is not None) == name.startswith("motion.") for name, parameter in module.named_parameters())
-    samples = module.generate([Cell(clip, "a blue circle", seed, "blend") for seed in (0, 1)])
+    samples = module.generate(clip, [Cell(clip.name, "a blue circle", seed, "blend") for seed in (0, 1)])
     assert [sample.frames.shape for sample in samples] == [(4, 3, 16, 32)] * 2
 
 

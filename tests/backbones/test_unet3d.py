@@ -13,11 +13,10 @@ from torch import Tensor
 
 from motion_ablation.backbones import BACKBONES, UNet3DBackbone, folder
 from motion_ablation.backbones.folder import latent_shape
-from motion_ablation.data.reference import Cell
 from motion_ablation.errors import MissingWeights
 from motion_ablation.module import BackboneConfig, MotionInversion, SamplingConfig
 from motion_ablation.motion import MotionConfig, SiteConfig
-from motion_ablation.records import Clip
+from motion_ablation.records import Cell, Clip
 
 PAPER_SITES = [
     "down_blocks.2.temp_attentions.0.transformer_blocks.0",
@@ -63,7 +62,7 @@ def test_a_folder_like_zeroscope_loads_trains_and_generates(zeroscope_like: Path
     for name, parameter in module.named_parameters():
         assert (parameter.grad is not None and bool(parameter.abs().max() > 0)) == name.startswith("motion."), name
 
-    samples = module.generate([Cell(clip, "a blue circle", seed, "blend") for seed in (0, 1)])
+    samples = module.generate(clip, [Cell(clip.name, "a blue circle", seed, "blend") for seed in (0, 1)])
     assert [sample.frames.shape for sample in samples] == [(2, 3, 64, 128)] * 2
     assert all(0 <= sample.frames.min() and sample.frames.max() <= 1 for sample in samples)
     assert not torch.equal(samples[0].frames, samples[1].frames)

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from motion_ablation.backbones.unet3d import UNet3DBackbone
-from motion_ablation.data.reference import Cell
 from motion_ablation.module import BackboneConfig, MotionInversion, SamplingConfig
 from motion_ablation.motion import MotionConfig
-from motion_ablation.records import Clip
+from motion_ablation.records import Cell, Clip
 
 
 @pytest.fixture
@@ -47,11 +46,11 @@ def make(source: Path, cache: Path, steps: int = 2, keeps: bool = True, moved: f
 
 
 def cells(clip: Clip, *seeds: int, noise: str = "random", prompt: str = "a blue circle") -> list[Cell]:
-    return [Cell(clip, prompt, seed, noise) for seed in seeds]
+    return [Cell(clip.name, prompt, seed, noise) for seed in seeds]
 
 
 def test_frames_are_whole_steps_of_a_byte(tiny_backbone: Path, tmp_path: Path, clip: Clip) -> None:
-    frames = make(tiny_backbone, tmp_path, keeps=False).generate(cells(clip, 0))[0].frames
+    frames = make(tiny_backbone, tmp_path, keeps=False).generate(clip, cells(clip, 0))[0].frames
     assert torch.equal((frames * 255).round() / 255, frames) and 0 <= frames.min() < frames.max() <= 1
     assert not (tmp_path / "videos").exists(), "kept only where asked for"
 
@@ -60,45 +59,45 @@ def test_only_missing_cells_are_generated_and_all_are_in_place(
     tiny_backbone: Path, tmp_path: Path, clip: Clip, generated: list[int]
 ) -> None:
     module = make(tiny_backbone, tmp_path, moved=1.0)
-    first = module.generate(cells(clip, 0, 1))
-    again = module.generate(cells(clip, 2, 1, 3, 0))
+    first = module.generate(clip, cells(clip, 0, 1))
+    again = module.generate(clip, cells(clip, 2, 1, 3, 0))
     assert generated == [2, 2]
     assert [sample.seed for sample in again] == [2, 1, 3, 0]
     assert torch.equal(again[3].frames, first[0].frames) and torch.equal(again[1].frames, first[1].frames)
-    fresh = make(tiny_backbone, tmp_path, keeps=False, moved=1.0).generate(cells(clip, 0, 1))
+    fresh = make(tiny_backbone, tmp_path, keeps=False, moved=1.0).generate(clip, cells(clip, 0, 1))
     assert all(torch.equal(a.frames, b.frames) for a, b in zip(first, fresh, strict=True)), "kept or not, the same batch is the same"
 
 
 def test_a_cell_is_the_same_alone_and_in_a_batch_but_for_roundings(tiny_backbone: Path, tmp_path: Path, clip: Clip) -> None:
     module = make(tiny_backbone, tmp_path, keeps=False, moved=1.0)
-    together = module.generate(cells(clip, 0, 1, 2, 3, 4, 5, 6, 7))
-    steps = torch.stack([(module.generate(cells(clip, s.seed))[0].frames - s.frames).abs() * 255 for s in together])
+    together = module.generate(clip, cells(clip, 0, 1, 2, 3, 4, 5, 6, 7))
+    steps = torch.stack([(module.generate(clip, cells(clip, s.seed))[0].frames - s.frames).abs() * 255 for s in together])
     assert steps.max() < 1.5, "at most one step of 1/255"
     assert (steps > 0.5).float().mean() < 0.01, "of few pixels"
 
 
 def test_everything_that_determines_a_video_counts(tiny_backbone: Path, tmp_path: Path, clip: Clip, generated: list[int]) -> None:
-    make(tiny_backbone, tmp_path, moved=1.0).generate(cells(clip, 0))
+    make(tiny_backbone, tmp_path, moved=1.0).generate(clip, cells(clip, 0))
     other = Clip(1 - clip.frames, clip.fps, clip.caption, clip.name)
-    changes: list[tuple[dict[str, Any], list[Cell]]] = [
-        ({"moved": 0.5}, cells(clip, 0)),
-        ({"steps": 3}, cells(clip, 0)),
-        ({}, cells(clip, 1)),
-        ({}, cells(clip, 0, prompt="a red ring")),
-        ({}, cells(clip, 0, noise="blend")),
-        ({}, cells(other, 0, noise="blend")),
-        ({"noises": {"blend": {"rho": 0.3}}}, cells(clip, 0, noise="blend")),
+    changes: list[tuple[dict[str, Any], Clip, list[Cell]]] = [
+        ({"moved": 0.5}, clip, cells(clip, 0)),
+        ({"steps": 3}, clip, cells(clip, 0)),
+        ({}, clip, cells(clip, 1)),
+        ({}, clip, cells(clip, 0, prompt="a red ring")),
+        ({}, clip, cells(clip, 0, noise="blend")),
+        ({}, other, cells(other, 0, noise="blend")),
+        ({"noises": {"blend": {"rho": 0.3}}}, clip, cells(clip, 0, noise="blend")),
     ]
-    for options, batch in changes:
-        make(tiny_backbone, tmp_path, **{"moved": 1.0, **options}).generate(batch)
+    for options, source, batch in changes:
+        make(tiny_backbone, tmp_path, **{"moved": 1.0, **options}).generate(source, batch)
     assert len(generated) == 1 + len(changes)
-    make(tiny_backbone, tmp_path, moved=1.0, noises={"blend": {"rho": 0.3}}).generate(cells(clip, 0))
-    make(tiny_backbone, tmp_path, moved=1.0).generate(cells(other, 0))
+    make(tiny_backbone, tmp_path, moved=1.0, noises={"blend": {"rho": 0.3}}).generate(clip, cells(clip, 0))
+    make(tiny_backbone, tmp_path, moved=1.0).generate(other, cells(other, 0))
     assert len(generated) == 1 + len(changes), "on random noise neither the blend's options nor the reference's frames matter"
 
 
 def test_a_video_that_is_not_finite_is_refused(tiny_backbone: Path, tmp_path: Path, clip: Clip) -> None:
     module = make(tiny_backbone, tmp_path, moved=float("nan"))
     with pytest.raises(FloatingPointError, match="a generated video is not finite.*lower model.optimizer.lr"):
-        module.generate(cells(clip, 0))
+        module.generate(clip, cells(clip, 0))
     assert not [path for path in (tmp_path / "videos").rglob("*") if path.is_file()]

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from motion_ablation.data import reference as reference_module
-from motion_ablation.data.reference import PROMPTS, Cell, ReferenceDataModule, find_sources
+from motion_ablation.data.reference import PROMPTS, Batch, ReferenceDataModule, find_sources
 from motion_ablation.data.video import VideoError, write_video
 from motion_ablation.data.world import builtin as builtin_module
 from motion_ablation.data.world.builtin import DEFAULT, builtin, builtin_names, builtin_path
@@ -230,11 +230,12 @@ def test_cells_come_in_batches_of_one_reference_and_noise(tmp_path: Path) -> Non
     data = module(tmp_path, make(tmp_path / "a.mp4", "a"), tmp_path / "list.jsonl", prompts=["x", "y"], seeds=[0, 1, 2], val_batch_size=4)
     for loader in (data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()):
         batches = list(loader)
-        assert [(b[0].reference.name, b[0].noise, len(b)) for b in batches] == [
+        assert [(b.clip.name, b.cells[0].noise, len(b.cells)) for b in batches] == [
             ("a", "blend", 4), ("a", "blend", 2), ("a", "random", 4), ("a", "random", 2), ("b", "blend", 3), ("b", "random", 3),
         ]  # fmt: skip
-        assert all(isinstance(cell, Cell) and cell.reference is batch[0].reference for batch in batches for cell in batch)
-        cells = {(c.reference.name, c.prompt, c.seed, c.noise) for batch in batches for c in batch}
+        assert all(cell.reference == batch.clip.name for batch in batches for cell in batch.cells)
+        assert all(batch.clip is data.dataset["ab".index(batch.clip.name)] for batch in batches), "decoded once"
+        cells = {(c.reference, c.prompt, c.seed, c.noise) for batch in batches for c in batch.cells}
         expected = {("a", p, s, n) for p in "xy" for s in range(3) for n in ("blend", "random")}
         assert cells == expected | {("b", "own", s, n) for s in range(3) for n in ("blend", "random")}
 
@@ -252,11 +253,11 @@ class _Counts(L.LightningModule):
         self.trained.append(batch.name)
         return (batch.frames * self.scale).mean()
 
-    def validation_step(self, batch: list[Cell]) -> None:
-        self.validated += len(batch)
+    def validation_step(self, batch: Batch) -> None:
+        self.validated += len(batch.cells)
 
-    def predict_step(self, batch: list[Cell]) -> int:
-        return len(batch)
+    def predict_step(self, batch: Batch) -> int:
+        return len(batch.cells)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -280,8 +281,9 @@ def test_batches_move_as_one(tmp_path: Path) -> None:
     meta = torch.device("meta")
     clip = data.transfer_batch_to_device(data.dataset[0], meta, 0)
     assert clip.frames.device == meta and clip.truth["center"].device == meta
-    cells = data.transfer_batch_to_device(next(iter(data.val_dataloader())), meta, 0)
-    assert cells[0].reference.frames.device == meta and cells[0].reference is cells[1].reference
+    batch = next(iter(data.val_dataloader()))
+    moved = data.transfer_batch_to_device(batch, meta, 0)
+    assert moved.clip.frames.device == meta and moved.cells == batch.cells
 
 
 def test_arguments_parse_from_yaml() -> None:

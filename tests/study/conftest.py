@@ -18,8 +18,9 @@ from motion_ablation.callbacks import MetricCallback, save_frames
 from motion_ablation.metrics import METRICS as METRIC_REGISTRY
 from motion_ablation.records import Clip, Sample
 from motion_ablation.study.plan.cards import Card
-from motion_ablation.study.plan.study import Run, Study, write_json
-from motion_ablation.study.run.runner import save_reference
+from motion_ablation.study.plan.run import Run, write_json
+from motion_ablation.study.plan.study import Study
+from motion_ablation.study.run.execute import save_reference
 
 ROOT = Path(__file__).parents[2]
 ENCODER_OPTIONS = {"text_similarity": "encoder", "temporal_consistency": "encoder", "fid": "features"}
@@ -150,7 +151,7 @@ def kept_study(tiny_clip: Path, study_maker: Any) -> Any:
                 place = zlib.crc32(f"{run.experiment} {run.train_seed} {index}".encode())
                 samples.append(Sample(moving_square(follows, place), clip, cell["prompt"], cell["seed"], cell["noise"]))
                 save_frames(run.folder / "frames", samples[-1])
-            save_reference(run.folder, clip.frames, clip.fps)
+            save_reference(run, clip)
             result["protocols"] = {}
             for name in names:
                 metric = METRIC_REGISTRY.build(name, **options[name])

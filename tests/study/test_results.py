@@ -10,16 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motion_ablation.study.plan.study import Study, write_json
+from motion_ablation.study.plan.run import write_json
+from motion_ablation.study.plan.study import Study
 from motion_ablation.study.results import (
     COLUMNS,
-    done_results,
-    done_runs,
+    Results,
     higher_is_better,
     noises_of,
     reference_means,
-    scores_csv,
-    scores_frame,
     set_level,
     truths_of,
 )
@@ -34,7 +32,7 @@ def study(tmp_path: Path, study_maker: Any) -> Study:
 
 
 def test_every_score_has_a_row(study: Study) -> None:
-    frame = scores_frame(study)
+    frame = Results(study).frame
     assert tuple(frame.columns) == COLUMNS
     assert len(frame) == (3 + 6 + 6) * 2 * (4 + 1), "runs x noises x (videos + 1 set)"
     cell = study.run_of("other", "b", 4).result()["cells"][5]  # type: ignore[index]
@@ -47,14 +45,14 @@ def test_every_score_has_a_row(study: Study) -> None:
 
 
 def test_it_survives_parquet(study: Study, tmp_path: Path) -> None:
-    frame = scores_frame(study)
+    frame = Results(study).frame
     frame.to_parquet(tmp_path / "scores.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "scores.parquet"), frame)
 
 
 def test_an_empty_study_has_an_empty_frame_of_the_same_types(study: Study) -> None:
-    empty = scores_frame(Study(study.folder, study.cards, [], []))
-    assert empty.empty and empty.dtypes.equals(scores_frame(study).dtypes)
+    empty = Results(Study(study.folder, study.cards, [], [])).frame
+    assert empty.empty and empty.dtypes.equals(Results(study).frame.dtypes)
 
 
 def test_a_score_that_could_not_be_computed_is_nan(study: Study) -> None:
@@ -63,28 +61,30 @@ def test_a_score_that_could_not_be_computed_is_nan(study: Study) -> None:
     assert result is not None
     result["cells"][0]["text_similarity"] = None
     write_json(run.folder / "result.json", result)
-    assert scores_frame(study)["score"].isna().sum() == 1
+    assert Results(study).frame["score"].isna().sum() == 1
 
 
 def test_failed_runs_and_those_of_another_recipe_are_left_out(study: Study) -> None:
     first, second = study.runs[:2]
     write_json(first.folder / "result.json", {"status": "failed", "recipe": first.recipe, "reason": "nan"})
     write_json(second.folder / "result.json", {**(second.result() or {}), "recipe": "another"})
-    names = [run.name for _, run, _ in done_runs(study)]
+    results = Results(study)
+    names = [each.run.name for each in results.finished]
     assert len(names) == 13 and first.name not in names and second.name not in names
-    assert ("no_motion", "a") not in done_results(study) and ("no_motion", "c") in done_results(study)
+    assert results.first("no_motion", "a") is None and results.first("no_motion", "c") in results.of("no_motion")
 
 
 def test_shared_runs_are_shown_twice(study: Study) -> None:
     study.experiments.append("same")
     study.same_as["same"] = "baseline"
-    frame = scores_frame(study)
+    frame = Results(study).frame
     mine, theirs = (frame[frame["experiment"] == name] for name in ("same", "baseline"))
     assert mine["score"].tolist() == theirs["score"].tolist() and set(mine["same_as"]) == {"baseline"}
+    assert [each.run for each in Results(study).of("same")] == study.runs_of("baseline")
 
 
 def test_means_are_over_trainings_then_references(study: Study) -> None:
-    frame = scores_frame(study).query("experiment == 'other' and noise == 'blend' and metric == 'text_similarity'")
+    frame = Results(study).frame.query("experiment == 'other' and noise == 'blend' and metric == 'text_similarity'")
     own = frame[frame["reference"] == "b"]
     lost = own.index[(own["train_seed"] == 3)][:3]
     frame.loc[lost, "score"] = np.nan
@@ -103,7 +103,7 @@ def test_directions_levels_and_orders() -> None:
 
 
 def test_every_video_is_in_the_csv(study: Study) -> None:
-    rows = list(csv.DictReader(scores_csv(study).splitlines()))
+    rows = list(csv.DictReader(Results(study).csv().splitlines()))
     assert len(rows) == 15 * 8
     result = study.run_of("baseline", "a", 4).result()
     assert result is not None

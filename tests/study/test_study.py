@@ -20,8 +20,9 @@ from PIL import Image
 from motion_ablation.cli.studies import main
 from motion_ablation.motion import MotionEmbeddings
 from motion_ablation.study.plan.cards import read_card
-from motion_ablation.study.plan.study import Options, Study, make_study
-from motion_ablation.study.run.runner import execute
+from motion_ablation.study.plan.planning import Options, make_study
+from motion_ablation.study.plan.study import Study
+from motion_ablation.study.run.execute import execute
 
 RUNS = ("no_motion", "baseline", "exploding", "mqk_spatial")
 

@@ -41,7 +41,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import nct, t
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 POWER = 0.8
 MANY = 8
 DRAWS = 9999
@@ -171,7 +171,7 @@ def _within(groups: Sequence[Group], difference: float) -> Spread | None:
 def student(difference: float, error: float, freedom: float) -> Spread:
     """Student's t for a difference with a standard error."""
     statistic = abs(difference) / error if error > 0 else (inf if difference else 0.0)
-    return Spread(error, freedom, float(t.ppf((1 + LEVEL) / 2, freedom)) * error, float(2 * t.sf(statistic, freedom)))
+    return Spread(error, freedom, float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * error, float(2 * t.sf(statistic, freedom)))
 
 
 def _studentised(means: np.ndarray, plain: Spread) -> Spread:
@@ -184,7 +184,7 @@ def _studentised(means: np.ndarray, plain: Spread) -> Spread:
     errors = drawn.std(1, ddof=1) / sqrt(count)
     offsets = np.abs(drawn.mean(1) - means.mean())
     statistics = np.divide(offsets, errors, out=np.where(offsets > 0, inf, 0.0), where=errors > ROUNDING * plain.error)
-    quantile = float(np.quantile(statistics, LEVEL, method="higher"))
+    quantile = float(np.quantile(statistics, CONFIDENCE, method="higher"))
     if not isfinite(quantile):
         return plain
     p = (1 + float((statistics >= abs(means.mean()) / plain.error).sum())) / (DRAWS + 1)

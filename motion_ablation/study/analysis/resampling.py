@@ -12,8 +12,8 @@ from torch import Tensor
 from motion_ablation.cache.code import code_of
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.intervals import Group, joined
-from motion_ablation.study.kept import DEVICE, NotKept, build_metric, measured, reference_video, runs_of, video
-from motion_ablation.study.plan.study import Run, Study
+from motion_ablation.study.finished import DEVICE, Finished, NotThere
+from motion_ablation.study.results import Results
 
 DRAWS = 400
 SEED = 0
@@ -44,12 +44,11 @@ def draws_of(videos: int) -> np.ndarray:
 
 
 class Resampler:
-    """Resampled scores of a study's runs, each computed once and kept in the study's folder."""
+    """Resampled scores of a study's runs, each computed once and found again in the study's folder."""
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
+    def __init__(self, results: Results) -> None:
+        self.results = results
         self._notes: dict[str, str] = {}
-        self._runs: dict[str, dict[tuple[str, int], tuple[Run, dict[str, Any]]]] = {}
 
     @property
     def notes(self) -> list[str]:
@@ -69,7 +68,7 @@ class Resampler:
         """
         try:
             ours, others = (self._mean_scores(name, reference, trainings, noise, metric) for name, noise in (mine, theirs))
-        except (NotKept, OSError, ValueError) as error:
+        except (NotThere, OSError, ValueError) as error:
             self._notes.setdefault(metric, f"{metric}: its videos were not resampled, the spread over references stands alone: {error}.")
             return cluster
         if ours is None or others is None or ours[0] != others[0]:
@@ -80,34 +79,32 @@ class Resampler:
 
     def _mean_scores(self, experiment: str, reference: str, trainings: set[int], noise: str, metric: str) -> Resampled | None:
         """The resampled scores of an experiment on a reference, averaged over its trainings."""
-        if experiment not in self._runs:
-            self._runs[experiment] = runs_of(self.study, experiment)
-        own = {seed: found for (name, seed), found in self._runs[experiment].items() if name == reference}
-        chosen = [own[seed] for seed in own if seed in trainings] or list(own.values())  # what trains nothing has one run, of any seed
-        found = [self._scores(run, result, noise, metric) for run, result in chosen]
+        own = [each for each in self.results.of(experiment) if each.run.reference == reference]
+        chosen = [each for each in own if each.run.train_seed in trainings] or own  # what trains nothing has one run, of any seed
+        found = [self._scores(each, noise, metric) for each in chosen]
         scored = [part for part in found if part is not None]
         if not scored or len(scored) < len(found) or any(keys != scored[0][0] for keys, _ in scored):
             return None
         return scored[0][0], torch.stack([scores for _, scores in scored]).mean(0)
 
-    def _scores(self, run: Run, result: dict[str, Any], noise: str, metric: str) -> Resampled | None:
+    def _scores(self, finished: Finished, noise: str, metric: str) -> Resampled | None:
         """A run's resampled scores; None where there is one video or none, or where the metric has no features."""
-        cells = {(cell["prompt"], cell["seed"]): cell for cell in result["cells"] if cell["noise"] == noise}
+        cells = {(cell.prompt, cell.seed): cell for cell in finished.cells if cell.noise == noise}
         keys = sorted(cells)
         if len(keys) < 2 or not (hasattr(METRICS[metric], "features_of") and hasattr(METRICS[metric], "from_features")):
             return None
 
         def compute() -> dict[str, Tensor]:
-            videos = [video(run, cells[key]).to(DEVICE) for key in keys]
-            scores = resampled_scores(build_metric(run, metric), videos, reference_video(run).to(DEVICE), draws_of(len(keys)))
-            return {"scores": scores}
+            videos = [finished.video(cells[key]).to(DEVICE) for key in keys]
+            reference, _ = finished.reference_video()
+            return {"scores": resampled_scores(finished.metric(metric), videos, reference.to(DEVICE), draws_of(len(keys)))}
 
         recipe = {
             "code": code_of("score", METRICS[metric]),
-            "run": run.recipe,
+            "run": finished.run.recipe,
             "noise": noise,
             "metric": metric,
             "draws": DRAWS,
             "seed": SEED,
         }
-        return keys, measured(self.study).get("resampled", recipe, compute)["scores"]
+        return keys, self.results.measured.get("resampled", recipe, compute)["scores"]

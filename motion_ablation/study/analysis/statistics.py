@@ -27,13 +27,13 @@ import pandas as pd
 from motion_ablation.study.analysis.intervals import Group, Interval, group_of, holm, interval, smallest_shown
 from motion_ablation.study.analysis.resampling import Resampler
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.results import higher_is_better, noises_of, set_level, truths_of
+from motion_ablation.study.results import Results, higher_is_better, noises_of, set_level, truths_of
 
 COMPARISON = (
     "card", "noise", "against", "metric", "baseline", "experiment", "difference", "low", "high", "p", "p_holm", "references", "cells",
     "detectable", "verdict", "scope",
 )  # fmt: skip
-LEVEL = 0.05
+SIGNIFICANCE = 0.05
 SAME = "same runs"
 MISSING = "no result"
 UNSURE = "no difference shown"
@@ -42,10 +42,10 @@ PARTIAL = " (on {} of {} references)"
 
 
 def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None = None) -> pd.DataFrame:
-    """One row per replacement (and the floor), metric and initial noise of each card.
+    """One row per replacement (and the plain backbone), metric and initial noise of each card.
 
     Args:
-        frame: of :func:`motion_ablation.study.results.scores_frame`. resampler: None makes one over the study's kept videos.
+        frame: of :class:`motion_ablation.study.results.Results`. resampler: None makes one over the study's videos.
 
     Columns:
         card, noise, metric, baseline, experiment. against: the baseline's initial noise. difference: experiment minus baseline.
@@ -57,7 +57,7 @@ def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None =
         NaN.
         ``attrs["notes"]`` says what could not be resampled, and why.
     """
-    resampler = Resampler(study) if resampler is None else resampler
+    resampler = Resampler(Results(study)) if resampler is None else resampler
     groups = dict(list(frame.groupby(["experiment", "noise", "metric"], sort=False)))
     noises = noises_of(frame["noise"])
     have = {name: [noise for noise in noises if noise in set(own["noise"])] for name, own in frame.groupby("experiment", sort=False)}
@@ -70,7 +70,7 @@ def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None =
                 if experiment == card.baseline or (experiment in have and noise not in have[experiment]):
                     continue  # an experiment without this noise has nothing to compare there
                 if noise not in theirs and experiment not in card.replacements:
-                    continue  # the floor is one for the same noise only
+                    continue  # the plain backbone is compared on the same noise only
                 against = noise if noise in theirs else theirs[0]
                 for metric in [*card.metrics, *truths_of(frame)]:
                     where = {"card": card.name, "noise": noise, "against": against, "metric": metric}
@@ -88,7 +88,7 @@ def _compare(study: Study, groups: dict[Any, pd.DataFrame], where: dict[str, Any
     experiment, baseline, noise, against, metric = (where[key] for key in ("experiment", "baseline", "noise", "against", "metric"))
     empty = {"difference": nan, "low": nan, "high": nan, "p": nan, "references": 0, "cells": 0, "scope": "", "verdict": MISSING, "of": 0}
     none = Interval(nan, nan, nan, nan)
-    if owner(study, experiment) == owner(study, baseline) and noise == against:
+    if study.owner(experiment) == study.owner(baseline) and noise == against:
         return {**where, **empty, "difference": 0.0, "verdict": SAME}, none
     mine, theirs = groups.get((experiment, noise, metric)), groups.get((baseline, against, metric))
     pairs = None if mine is None or theirs is None else paired(mine, theirs, trains(study, experiment), trains(study, baseline))
@@ -110,14 +110,9 @@ def _known(frame: pd.DataFrame) -> int:
     return int(frame.loc[frame["score"].notna(), "reference"].nunique())
 
 
-def owner(study: Study, experiment: str) -> str:
-    """The experiment whose runs an experiment shows."""
-    return study.same_as.get(experiment, experiment)
-
-
 def trains(study: Study, experiment: str) -> bool:
     """Whether an experiment learns anything, so that its training seed matters."""
-    return any(run.trains for run in study.runs if run.experiment == owner(study, experiment))
+    return any(run.trains for run in study.runs_of(experiment))
 
 
 def paired(mine: pd.DataFrame, theirs: pd.DataFrame, mine_trains: bool = True, theirs_train: bool = True) -> pd.DataFrame:
@@ -163,14 +158,14 @@ def common_of(pairs: pd.DataFrame) -> Group | None:
 def _corrected(study: Study, family: list[tuple[dict[str, Any], Interval]]) -> list[dict[str, Any]]:
     """The rows of a family with their corrected p-values, detectable effects and verdicts."""
     # What shares its runs is one test.
-    tested = {(owner(study, row["experiment"]), row["noise"], row["metric"]): row["p"] for row, _ in family}
+    tested = {(study.owner(row["experiment"]), row["noise"], row["metric"]): row["p"] for row, _ in family}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
     tests = sum(p == p for p in tested.values())
     rows = []
     for row, found in family:
-        p_holm = corrected[owner(study, row["experiment"]), row["noise"], row["metric"]]
+        p_holm = corrected[study.owner(row["experiment"]), row["noise"], row["metric"]]
         verdict = row["verdict"] or verdict_of(row["difference"], p_holm, row["metric"]) + _scope(row["references"], row["of"])
-        rows.append({**row, "p_holm": p_holm, "detectable": smallest_shown(found, LEVEL / max(1, tests)), "verdict": verdict})
+        rows.append({**row, "p_holm": p_holm, "detectable": smallest_shown(found, SIGNIFICANCE / max(1, tests)), "verdict": verdict})
     return rows
 
 
@@ -181,7 +176,7 @@ def _scope(references: int, of: int) -> str:
 
 def verdict_of(difference: float, p_holm: float, metric: str) -> str:
     """What may be said of a difference."""
-    if not p_holm < LEVEL:
+    if not p_holm < SIGNIFICANCE:
         return UNSURE
     higher = higher_is_better(metric)
     if higher is None:

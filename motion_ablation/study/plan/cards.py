@@ -15,7 +15,7 @@ from motion_ablation.metrics import METRICS
 ACTIONS = ("REMOVE", "REPLACE", "ADD")
 FACTORS = ("train", "generate")
 OPTIONAL = ("factors",)
-FLOOR = "no_motion"
+PLAIN = "no_motion"  # the experiment of the backbone without motion, which every study has
 
 
 class CardError(ValueError):
@@ -51,8 +51,8 @@ class Card:
 
     @property
     def experiments(self) -> list[str]:
-        """All that the card needs: the floor without motion, the baseline, the replacements."""
-        return list(dict.fromkeys([FLOOR, self.baseline, *self.replacements]))
+        """All that the card needs: the plain backbone, the baseline, the replacements."""
+        return list(dict.fromkeys([PLAIN, self.baseline, *self.replacements]))
 
 
 KEYS = tuple(field.name for field in fields(Card) if field.name != "path")

@@ -8,7 +8,9 @@ from motion_ablation.data.reference import ReferenceDataModule
 from motion_ablation.module import BackboneConfig, load_backbone
 from motion_ablation.motion import MotionConfig, MotionEmbeddings
 from motion_ablation.study.markdown import grid
-from motion_ablation.study.plan.study import Run, Study
+from motion_ablation.study.plan.cards import PLAIN
+from motion_ablation.study.plan.run import Run
+from motion_ablation.study.plan.study import Study
 
 
 def describe(study: Study) -> str:
@@ -21,11 +23,11 @@ def describe(study: Study) -> str:
     costs = passes(study)
     totals = [0, 0, 0]
     for experiment in study.experiments:
-        owner = study.same_as.get(experiment)
-        if owner:
+        owner = study.owner(experiment)
+        if owner != experiment:
             rows.append([experiment, f"= {owner}", "", "", "", ""])
             continue
-        runs = [run for run in study.runs if run.experiment == experiment]
+        runs = study.runs_of(experiment)
         if runs[0].error:
             rows.append([experiment, f"cannot run: {runs[0].error}", "", "", "", ""])
             continue
@@ -79,7 +81,7 @@ def _card_lines(study: Study) -> str:
             f"{card.name} ({card.path})",
             f"  {card.action} {card.part}",
             f"  why: {card.why}",
-            f"  baseline: {card.baseline}; replacements: {', '.join(card.replacements)}; floor: {card.experiments[0]}",
+            f"  baseline: {card.baseline}; replacements: {', '.join(card.replacements)}; plain backbone: {PLAIN}",
             f"  metrics: {', '.join(card.metrics)}; factors: {card.factors}-time",
         ]
     return "\n".join([*lines, f"references: {', '.join(study.references)}"])

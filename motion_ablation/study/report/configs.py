@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
+from motion_ablation.cache.addresses import INCIDENTAL
 from motion_ablation.configure.parse import resolve
-from motion_ablation.study.plan.study import INCIDENTAL, Study
-from motion_ablation.study.run.runner import quiet
+from motion_ablation.study.plan.study import Study
+from motion_ablation.study.run.quiet import quiet
 
 UNSET = "(not set)"
 
@@ -39,8 +40,7 @@ def configurations(study: Study) -> list[Configuration]:
         defaults = resolve([])
     found = []
     for experiment in study.experiments:
-        owner = study.same_as.get(experiment, experiment)
-        runs = [run for run in study.runs if run.experiment == owner]
+        runs = study.runs_of(experiment)
         texts = {run.reference: text for run in runs if (text := _read(run.folder / "config.yaml"))}
         reference = next(iter(texts), "")
         text = texts.get(reference, "")

@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.sheet import REFERENCE, Kept, Row, gather, kept_runs, ordered, rows_of
+from motion_ablation.records import Cell
+from motion_ablation.study.report.sheet import REFERENCE, gather, ordered, rows_of
+from motion_ablation.study.results import Results
 
 SMALLEST, LARGEST = 128, 192  # pixels: small videos are enlarged, so that the colours' lower resolution does not show; large ones reduced
 QUALITY = 80
@@ -32,7 +33,7 @@ class Film:
         moving, still: ``data:`` addresses of the animated WebP and of its middle frame. size: width and height of a row in pixels.
     """
 
-    row: Row
+    row: Cell
     columns: list[str]
     absent: list[str]
     moving: str
@@ -40,22 +41,21 @@ class Film:
     size: tuple[int, int]
 
 
-def films(study: Study, limit: int = LIMIT) -> tuple[list[Film], list[Row]]:
+def films(results: Results, limit: int = LIMIT) -> tuple[list[Film], list[Cell]]:
     """The rows that fit into ``limit`` bytes, in the order of :func:`rows_of`, and those that are left out.
 
-    The first row that does not fit ends it, so that what is shown does not depend on the sizes of later ones. Rows without any kept video
+    The first row that does not fit ends it, so that what is shown does not depend on the sizes of later ones. Rows without any video
     are in neither list.
     """
     shown: list[Film] = []
-    left_out: list[Row] = []
+    left_out: list[Cell] = []
     size, full = 0, False
-    kept = kept_runs(study)
-    columns = _columns(study, kept)
-    for row in rows_of(study, kept):
+    columns = _columns(results)
+    for row in rows_of(results):
         if full:
             left_out.append(row)
             continue
-        videos, fps = gather(study, kept, row)
+        videos, fps = gather(results, row)
         if not videos:
             continue
         film = _film(row, videos, columns[row.reference, row.noise], fps)
@@ -68,18 +68,18 @@ def films(study: Study, limit: int = LIMIT) -> tuple[list[Film], list[Row]]:
     return shown, left_out
 
 
-def _columns(study: Study, kept: Kept) -> dict[tuple[str, str], list[str]]:
+def _columns(results: Results) -> dict[tuple[str, str], list[str]]:
     """The columns of the rows of each reference and noise: the reference, and the experiments that have results there."""
     found: dict[tuple[str, str], list[str]] = {}
-    for experiment in ordered(study):
-        for reference in study.references:
-            cells = kept[experiment, reference][1]["cells"] if (experiment, reference) in kept else []
-            for noise in dict.fromkeys(cell["noise"] for cell in cells):
+    for experiment in ordered(results.study):
+        for reference in results.study.references:
+            finished = results.first(experiment, reference)
+            for noise in dict.fromkeys(cell.noise for cell in finished.cells) if finished else []:
                 found.setdefault((reference, noise), [REFERENCE]).append(experiment)
     return found
 
 
-def _film(row: Row, videos: dict[str, Tensor], columns: list[str], fps: float) -> Film:
+def _film(row: Cell, videos: dict[str, Tensor], columns: list[str], fps: float) -> Film:
     strip = in_a_row([videos.get(name) for name in columns])
     pixels = np.ascontiguousarray((rearrange(strip, "f c h w -> f h w c") * 255).round().byte().numpy())
     pictures = [Image.fromarray(picture) for picture in pixels]

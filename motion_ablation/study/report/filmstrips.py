@@ -10,14 +10,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
+from motion_ablation.records import Cell
 from motion_ablation.study.report.figures import COLUMN
-from motion_ablation.study.report.sheet import REFERENCE, Row, evenly, image_of
+from motion_ablation.study.report.sheet import REFERENCE, evenly, image_of
 
 FRAMES = 6
 LINE, LETTERS = 0.13, 18  # inches from line to line, letters to the inch
 
 
-def filmstrips(videos: dict[str, Tensor], row: Row, width: float = COLUMN) -> Figure:
+def filmstrips(videos: dict[str, Tensor], row: Cell, width: float = COLUMN) -> Figure:
     """One row of evenly spaced frames per video, its name beside it; call it :func:`~motion_ablation.study.report.figures.styled`.
 
     Args:

@@ -16,11 +16,11 @@ from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.configs import Configuration
 from motion_ablation.study.report.forest import tone
 from motion_ablation.study.report.table import frame_estimate, heading, label, number, signed
-from motion_ablation.study.results import done_runs
+from motion_ablation.study.results import Results
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """Text, and how it is meant: ``better``, ``worse``, ``unclear`` or nothing."""
 
     text: str
@@ -33,11 +33,11 @@ class Grid:
 
     caption: str
     header: list[str]
-    rows: list[list[Cell]]
+    rows: list[list[TableCell]]
 
 
 def _grid(caption: str, header: list[str], rows: list[list[str]]) -> Grid:
-    return Grid(caption, header, [[Cell(text) for text in row] for row in rows])
+    return Grid(caption, header, [[TableCell(text) for text in row] for row in rows])
 
 
 def score_grid(study: Study, frame: pd.DataFrame, metrics: list[str], caption: str) -> Grid:
@@ -48,7 +48,7 @@ def score_grid(study: Study, frame: pd.DataFrame, metrics: list[str], caption: s
     """
     frame = frame[frame["metric"].isin(metrics)]
     rows, scored = [], set(frame["experiment"])
-    done = {name for name, _, _ in done_runs(study)}
+    done = {each.experiment for each in Results(study).finished}
     experiments = [name for name in study.experiments if name in scored or name not in done]  # done, but not from this noise: no row
     for name in [*experiments, *(control for control in (ITSELF, SHUFFLED) if (frame["experiment"] == control).any())]:
         own = frame[frame["experiment"] == name]
@@ -67,7 +67,7 @@ def difference_grid(comparisons: pd.DataFrame, caption: str) -> Grid:
             _finite(row.p, _probability), _finite(row.p_holm, _probability), _finite(row.detectable, number), str(row.references),
             str(row.cells),
         ]  # fmt: skip
-        rows.append([*map(Cell, texts), Cell(str(row.verdict), tone(str(row.verdict)))])
+        rows.append([*map(TableCell, texts), TableCell(str(row.verdict), tone(str(row.verdict)))])
     header = [
         "experiment", "metric", "difference", "95 % interval", "p", "p (Holm)", "would be found from", "references", "pairs", "verdict",
     ]  # fmt: skip
@@ -90,9 +90,8 @@ def cost_grid(study: Study) -> Grid:
     """What each experiment took."""
     rows = []
     for experiment in study.experiments:
-        owner = study.same_as.get(experiment)
-        runs = [run for run in study.runs if run.experiment == (owner or experiment)]
-        done = [result for name, _, result in done_runs(study) if name == experiment]
+        owner, runs = study.same_as.get(experiment), study.runs_of(experiment)
+        done = [result for name, result in ((each.experiment, each.result) for each in Results(study).finished) if name == experiment]
         if owner:
             rows.append([f"{experiment} (= {owner})", *["shared"] * 6])
             continue
@@ -114,8 +113,8 @@ def config_grid(config: Configuration) -> Grid:
 def version_grid(study: Study) -> Grid:
     """The versions that the results were computed with; several where runs differ."""
     found: dict[str, dict[str, None]] = {}
-    for _, _, result in done_runs(study):
-        for name, value in {**result.get("versions", {}), "backbone": result["backbone"]}.items():
+    for each in Results(study).finished:
+        for name, value in {**each.result.get("versions", {}), "backbone": each.result["backbone"]}.items():
             found.setdefault(name, {})[str(value)] = None
     return _grid("Versions", ["package", "version"], [[name, ", ".join(values)] for name, values in found.items()])
 
@@ -123,8 +122,8 @@ def version_grid(study: Study) -> Grid:
 def protocol_grid(study: Study) -> Grid:
     """How each metric was taken; several lines where runs differ."""
     found: dict[tuple[str, str], None] = {}
-    for _, _, result in done_runs(study):
-        for metric, protocol in result.get("protocols", {}).items():
+    for each in Results(study).finished:
+        for metric, protocol in each.protocols.items():
             found[metric, _words(protocol)] = None
     return _grid("Metrics", ["metric", "protocol"], [[metric.replace("_", " "), words] for metric, words in found])
 

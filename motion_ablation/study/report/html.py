@@ -17,7 +17,7 @@ from motion_ablation.study.report.findings import findings
 from motion_ablation.study.report.grids import config_grid, cost_grid, difference_grid, plain, protocol_grid, score_grid, version_grid
 from motion_ablation.study.report.presentation import Shown
 from motion_ablation.study.report.table import NOTES, baseline_of
-from motion_ablation.study.results import NOISES, noises_of, truths_of
+from motion_ablation.study.results import NOISES, Results, noises_of, truths_of
 
 COSTS = (
     "Seconds are those of a run's last attempt, by the clock: training, generating and scoring, less whatever was kept from another run or "
@@ -40,7 +40,7 @@ def html(study: Study, shows: Shown, compared: pd.DataFrame) -> str:
 def context(study: Study, shows: Shown, compared: pd.DataFrame) -> dict[str, Any]:
     """All that the template shows."""
     noises = [_noise(study, noise, shows, shows.comparisons(compared)) for noise in noises_of(compared["noise"])]
-    groups, note = _films(study)
+    groups, note = _films(Results(study))
     curves = training_curves(study)
     key, panels = drawings.curves(study, curves)
     shown_differences = [
@@ -137,9 +137,10 @@ def _noise(study: Study, noise: str, shows: Shown, scaled: pd.DataFrame) -> dict
     return {"name": noise, "anchor": anchor, "meaning": NOISES.get(noise, ""), "scores": scores, "cards": cards}
 
 
-def _films(study: Study) -> tuple[list[dict[str, Any]], str]:
+def _films(results: Results) -> tuple[list[dict[str, Any]], str]:
     """The rows of videos by noise and reference, and what of them is left out."""
-    shown, left_out = films(study)
+    shown, left_out = films(results)
+    study = results.study
     groups: dict[tuple[str, str], list[Film]] = {}
     noises = noises_of(film.row.noise for film in shown)
     for film in sorted(shown, key=lambda film: (noises.index(film.row.noise), study.references.index(film.row.reference))):

@@ -7,12 +7,12 @@ import unicodedata
 import pandas as pd
 
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED
-from motion_ablation.study.plan.cards import FLOOR, Card
+from motion_ablation.study.plan.cards import PLAIN, Card
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.forest import tone
 from motion_ablation.study.report.presentation import RAW, Shown
 from motion_ablation.study.report.table import Estimate, baseline_of, frame_estimate, heading, label, number
-from motion_ablation.study.results import done_runs, higher_is_better, noises_of, truths_of
+from motion_ablation.study.results import Results, higher_is_better, noises_of, truths_of
 
 HEAD = r"""% Tables of a study by motion-ablation: \usepackage{booktabs,graphicx} and \input{table}. This file also compiles by itself.
 \expandafter\ifx\csname @twoclasseserror\endcsname\documentclass
@@ -70,9 +70,9 @@ def card_table(study: Study, card: Card, noise: str, metrics: list[str], frame: 
 
     The best value of a column is bold only where its difference from the baseline is shown to be for the better, on all references.
     """
-    controls = [name for name in (FLOOR, ITSELF, SHUFFLED) if (frame["experiment"] == name).any()]
+    controls = [name for name in (PLAIN, ITSELF, SHUFFLED) if (frame["experiment"] == name).any()]
     there = set(frame["experiment"])
-    done = {name for name, _, _ in done_runs(study)}
+    done = {each.experiment for each in Results(study).finished}
     chosen = dict.fromkeys([card.baseline, *card.replacements, *controls])
     experiments = [name for name in chosen if name in there or name not in done]  # what is done, but not from this noise, has no row
     found = {

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from motion_ablation.metrics import METRICS
+from motion_ablation.records import CELL
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, Controls, Scale
-from motion_ablation.study.plan.cards import FLOOR
+from motion_ablation.study.plan.cards import PLAIN
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.results import TRUTH, done_runs, noises_of
+from motion_ablation.study.results import TRUTH, Results, noises_of
 
 RAW = " (raw)"
 MANY_LOST = 0.5
@@ -21,7 +22,7 @@ class Shown:
     """What tables are made from.
 
     Attributes:
-        frame: scores with the columns of :func:`motion_ablation.study.results.scores_frame`, control rows included. A metric that is not
+        frame: scores with the columns of :attr:`motion_ablation.study.results.Results.frame`, control rows included. A metric that is not
             shown as it was scored has its scores under ``METRIC (raw)`` too. scales: of the rescaled metrics, by metric and noise.
         notes: how to read what is not raw, and what is missing.
     """
@@ -49,7 +50,7 @@ def shown(study: Study, frame: pd.DataFrame, controls: Controls) -> Shown:
     """The scores of a study with its controls, as the tables show them.
 
     Args:
-        frame: of :func:`motion_ablation.study.results.scores_frame`.
+        frame: of :attr:`motion_ablation.study.results.Results.frame`.
     """
     rows = pd.concat([part for part in (frame, controls.frame) if len(part)] or [frame], ignore_index=True)
     scales: dict[tuple[str, str], Scale] = {}
@@ -76,31 +77,30 @@ def shown(study: Study, frame: pd.DataFrame, controls: Controls) -> Shown:
                 f"{name}, {noise} noise: 0 is the mean of '{floor}' ({scale.floor:.3f}), 1 that of '{ITSELF}' ({scale.ceiling:.3f})."
             )
         if METRICS[metric].beyond_floor and len(raw := rows[rows["metric"] == metric]):
-            if not (raw["experiment"] == FLOOR).any():
-                notes.append(f"{name} is shown as it was scored: `{FLOOR}`, beyond which it is to be shown, has no result.")
+            if not (raw["experiment"] == PLAIN).any():
+                notes.append(f"{name} is shown as it was scored: `{PLAIN}`, beyond which it is to be shown, has no result.")
                 continue
             parts.append(raw.assign(metric=metric + RAW))
             rows.loc[raw.index, "score"] = _beyond_floor(raw)
-            notes.append(f"{name} is shown as the difference from what `{FLOOR}` scores on the same cell.")
+            notes.append(f"{name} is shown as the difference from what `{PLAIN}` scores on the same cell.")
     parts[0] = rows
     return Shown(pd.concat(parts, ignore_index=True) if len(parts) > 1 else rows, scales, notes)
 
 
 def _beyond_floor(rows: pd.DataFrame) -> pd.Series:
-    """Each score of a metric minus the floor's on the same reference, prompt, seed and noise; NaN where the floor has no such cell."""
-    cell = ["reference", "prompt", "seed", "noise"]
+    """Each score of a metric minus the plain backbone's on the same cell; NaN where that has no such cell."""
     keys = rows.assign(seed=rows["seed"].fillna(-1))
-    floor = keys[keys["experiment"] == FLOOR].groupby(cell)["score"].mean().rename("floor")
-    beyond = rows["score"] - keys.join(floor, on=cell)["floor"]
-    return beyond.where(rows["experiment"] != SHUFFLED)  # the floor on the same cell was scored against another reference
+    plain = keys[keys["experiment"] == PLAIN].groupby(list(CELL))["score"].mean().rename("plain")
+    beyond = rows["score"] - keys.join(plain, on=list(CELL))["plain"]
+    return beyond.where(rows["experiment"] != SHUFFLED)  # the backbone on the same cell was scored against another reference
 
 
 def cautions(study: Study) -> list[str]:
     """What the runs' protocols say against the study's metrics: warnings, and tracks that were lost on the way."""
     found: dict[str, list[str]] = {}
     lost: dict[str, list[float]] = {}
-    for _, _, result in done_runs(study):
-        for metric, protocol in result.get("protocols", {}).items():
+    for each in Results(study).finished:
+        for metric, protocol in each.protocols.items():
             if metric in study.metrics:
                 found.setdefault(metric, []).extend([protocol["warning"]] if "warning" in protocol else [])
                 lost.setdefault(metric, []).extend([protocol["lost_tracks"]] if "lost_tracks" in protocol else [])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from einops import rearrange
@@ -13,88 +11,70 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from motion_ablation.callbacks import cell_stem, labelled, side_by_side
+from motion_ablation.callbacks import labelled, side_by_side
 from motion_ablation.data.video import replacing, write_gif
-from motion_ablation.study.kept import read_frames
-from motion_ablation.study.plan.study import Run, Study
-from motion_ablation.study.results import done_runs, noises_of
+from motion_ablation.records import Cell
+from motion_ablation.study.finished import NotThere
+from motion_ablation.study.plan.study import Study
+from motion_ablation.study.results import Results, noises_of
 
 COLUMNS = 8
 WIDTH = 128
 REFERENCE = "reference"
 
-Kept = dict[tuple[str, str], tuple[Run, dict[str, Any]]]
 
-
-@dataclass(frozen=True)
-class Row:
-    """What the videos side by side have in common."""
-
-    reference: str
-    prompt: str
-    seed: int
-    noise: str
-
-
-def kept_runs(study: Study) -> Kept:
-    """The run whose videos are shown, and its result, by experiment and reference: of the first training seed that is done."""
-    kept: Kept = {}
-    for experiment, run, result in done_runs(study):
-        kept.setdefault((experiment, run.reference), (run, result))
-    return kept
-
-
-def rows_of(study: Study, kept: Kept) -> list[Row]:
+def rows_of(results: Results) -> list[Cell]:
     """All that was generated, in the order in which to show it if not all can be shown.
 
     First the first seed of every reference's first prompt under each initial noise, then that of its second prompt, and so on; then the
     second seeds.
     """
-    cells = [cell for _, result in kept.values() for cell in result["cells"]]
-    noises = noises_of(cell["noise"] for cell in cells)
+    study = results.study
+    found = [results.first(name, reference) for name in study.experiments for reference in study.references]
+    cells = [cell for finished in found if finished is not None for cell in finished.cells]
+    noises = noises_of(cell.noise for cell in cells)
     places: dict[str, tuple[dict[str, int], dict[int, int]]] = {name: ({}, {}) for name in study.references}
-    rows: dict[Row, tuple[int, ...]] = {}
+    rows: dict[Cell, tuple[int, ...]] = {}
     for cell in cells:
-        row = Row(cell["reference"], cell["prompt"], cell["seed"], cell["noise"])
-        prompts, seeds = places[row.reference]
-        rank = seeds.setdefault(row.seed, len(seeds)), prompts.setdefault(row.prompt, len(prompts))
-        rows.setdefault(row, (*rank, noises.index(row.noise), study.references.index(row.reference)))
+        prompts, seeds = places[cell.reference]
+        rank = seeds.setdefault(cell.seed, len(seeds)), prompts.setdefault(cell.prompt, len(prompts))
+        rows.setdefault(cell, (*rank, noises.index(cell.noise), study.references.index(cell.reference)))
     return sorted(rows, key=rows.__getitem__)
 
 
 def ordered(study: Study) -> list[str]:
     """The experiments with runs of their own, the baselines first."""
-    baselines = [study.same_as.get(card.baseline, card.baseline) for card in study.cards]
+    baselines = [study.owner(card.baseline) for card in study.cards]
     return [name for name in dict.fromkeys([*baselines, *study.experiments]) if name not in study.same_as]
 
 
-def gather(study: Study, kept: Kept, row: Row) -> tuple[dict[str, Tensor], float]:
+def gather(results: Results, row: Cell) -> tuple[dict[str, Tensor], float]:
     """The row's videos ``(f, 3, h, w)`` by experiment, the reference's under :data:`REFERENCE` first, and the frames per second.
 
-    Experiments that have not generated it, or whose frames were not kept, are left out; empty if only the reference is left.
+    Experiments that have not generated it, or whose frames are not there, are left out; empty if only the reference is left.
     """
     videos: dict[str, Tensor] = {}
     fps = 8.0
-    for experiment in ordered(study):
-        if (experiment, row.reference) not in kept:
+    for experiment in ordered(results.study):
+        finished = results.first(experiment, row.reference)
+        if finished is None:
             continue
-        folder = kept[experiment, row.reference][0].folder / "frames"
-        path = folder / f"{cell_stem(**asdict(row))}.npz"
-        if not path.is_file() or not (folder / "reference.npz").is_file():
+        try:
+            frames, (reference, rate) = finished.video(row), finished.reference_video()
+        except NotThere:
             continue
         if not videos:
-            videos[REFERENCE], fps = read_frames(folder / "reference.npz")
-        videos[experiment] = read_frames(path)[0]
+            videos[REFERENCE], fps = reference, rate
+        videos[experiment] = frames
     return videos, fps
 
 
-def write_sheets(study: Study) -> list[Path]:
+def write_sheets(results: Results) -> list[Path]:
     """Writes ``sheets/REFERENCE-NOISE.png`` and ``.gif`` for the first prompt and seed of every reference and initial noise."""
-    kept = kept_runs(study)
     written: dict[Path, None] = {}
-    for row in rows_of(study, kept):
-        stem = study.folder / "sheets" / f"{row.reference}-{row.noise}"
-        videos, fps = ({}, 0.0) if stem in written else gather(study, kept, row)
+    for row in rows_of(results):
+        stem = results.study.folder / "sheets" / f"{row.reference}-{row.noise}"
+        videos, fps = ({}, 0.0) if stem in written else gather(results, row)
         if not videos:
             continue
         named = [(f"reference: {row.reference}" if name == REFERENCE else name, frames) for name, frames in videos.items()]

@@ -1,4 +1,4 @@
-"""From scores to Markdown; only reads what the runs wrote and what is measured on their kept videos."""
+"""From scores to Markdown; only reads what the runs wrote and what is measured on their videos."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, controls
-from motion_ablation.study.analysis.statistics import LEVEL, MISSING, ONLY, SAME, UNSURE, comparisons
+from motion_ablation.study.analysis.statistics import MISSING, ONLY, SAME, SIGNIFICANCE, UNSURE, comparisons
 from motion_ablation.study.markdown import grid
 from motion_ablation.study.plan.cards import Card
 from motion_ablation.study.plan.study import Study
@@ -19,11 +19,10 @@ from motion_ablation.study.report.presentation import RAW, Shown, shown
 from motion_ablation.study.results import (
     NOISES,
     TRUTH,
-    done_runs,
+    Results,
     higher_is_better,
     noises_of,
     reference_means,
-    scores_frame,
     truths_of,
 )
 
@@ -104,8 +103,7 @@ def heading(metric: str) -> str:
 
 def label(study: Study, experiment: str) -> str:
     """A row's title: whose runs it shares, and how many of its runs are done if not all are."""
-    owner = study.same_as.get(experiment)
-    runs = [run for run in study.runs if run.experiment == (owner or experiment)]
+    owner, runs = study.same_as.get(experiment), study.runs_of(experiment)
     have = sum(run.finished for run in runs)
     what = "references" if len({run.reference for run in runs}) == len(runs) else "runs"
     partial = "" if have == len(runs) else f" ({have} of {len(runs)} {what})"
@@ -120,7 +118,7 @@ def scores_table(study: Study, frame: pd.DataFrame, columns: list[str], results:
     """
     groups = dict(list(frame.groupby(["experiment", "metric"])))
     own: dict[str, list[dict[str, Any]]] = {name: [] for name in study.experiments}
-    for name, _, result in done_runs(study):
+    for name, result in ((each.experiment, each.result) for each in Results(study).finished):
         own[name].append(result)
     rows = []
     scored = set(frame["experiment"])
@@ -172,7 +170,7 @@ def difference(row: dict[str, Any]) -> str:
     unsure = mark.startswith(UNSURE)
     shows = mark.removeprefix(UNSURE) if unsure else f" {mark}"
     between = f" [{signed(row['low'])}, {signed(row['high'])}]" if isfinite(row["low"]) else ""
-    return signed(row["difference"]) + between + (f" {MARK}" if unsure and between and row["p"] < LEVEL else "") + shows
+    return signed(row["difference"]) + between + (f" {MARK}" if unsure and between and row["p"] < SIGNIFICANCE else "") + shows
 
 
 def verdicts(compared: pd.DataFrame) -> str:
@@ -225,15 +223,15 @@ def failures(study: Study) -> list[str]:
 
 
 def _facts(study: Study) -> str:
-    runs = done_runs(study)
+    runs = Results(study).finished
     if not runs:
         return "No run has finished."
-    result = runs[0][2]
-    cells = [cell for _, _, found in runs for cell in found["cells"]]
-    seeds = sorted({cell["seed"] for cell in cells})
-    trainings = sorted({run.train_seed for _, run, _ in runs if run.trains})
-    steps = sorted({found["steps"] for _, _, found in runs if found["parameters"]["trainable"]})
-    prompts = list(dict.fromkeys(cell["prompt"] for cell in cells))
+    result = runs[0].result
+    cells = [cell for each in runs for cell in each.cells]
+    seeds = sorted({cell.seed for cell in cells})
+    trainings = sorted({each.run.train_seed for each in runs if each.run.trains})
+    steps = sorted({each.result["steps"] for each in runs if each.result["parameters"]["trainable"]})
+    prompts = list(dict.fromkeys(cell.prompt for cell in cells))
     return (
         f"References: {', '.join(study.references)}. Training seeds: {', '.join(map(str, trainings)) or 'none'}. "
         f"Generation seeds: {', '.join(map(str, seeds))}. Training steps: {', '.join(map(str, steps)) or 'none'}. "
@@ -248,9 +246,9 @@ def table(study: Study, compared: pd.DataFrame | None = None, shows: Shown | Non
         compared: of ``analysis.statistics.comparisons``. shows: of ``presentation.shown``.
             None makes them.
     """
-    frame = scores_frame(study)
+    frame = Results(study).frame
     compared = comparisons(study, frame) if compared is None else compared
-    shows = shown(study, frame, controls(study, frame)) if shows is None else shows
+    shows = shown(study, frame, controls(Results(study))) if shows is None else shows
     scaled = shows.comparisons(compared)
     parts = [f"# {' · '.join(card.name for card in study.cards)}", _facts(study)]
     lost = failures(study)

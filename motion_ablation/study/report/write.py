@@ -12,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from motion_ablation.data.video import replacing
 from motion_ablation.study.analysis.controls import controls
+from motion_ablation.study.analysis.resampling import Resampler
 from motion_ablation.study.analysis.statistics import comparisons
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.figures import save, styled
@@ -20,9 +21,9 @@ from motion_ablation.study.report.forest import drawn, forest
 from motion_ablation.study.report.html import html
 from motion_ablation.study.report.latex import latex
 from motion_ablation.study.report.presentation import shown
-from motion_ablation.study.report.sheet import gather, kept_runs, rows_of, write_sheets
+from motion_ablation.study.report.sheet import gather, rows_of, write_sheets
 from motion_ablation.study.report.table import table
-from motion_ablation.study.results import noises_of, scores_csv, scores_frame
+from motion_ablation.study.results import Results, noises_of
 
 TENSORBOARD = "study"
 FIGURES = "figures"
@@ -34,30 +35,30 @@ def write_report(study: Study) -> str:
     ``report.html`` (all of it, in one file that needs no network), ``table.md``, ``table.tex``, ``scores.csv``, ``scores.parquet``,
     ``figures/`` (forest plots and frames over time, as PNG and PDF), ``sheets/``, and the TensorBoard run ``study``.
     """
-    frame = scores_frame(study)
-    compared = comparisons(study, frame)
-    shows = shown(study, frame, controls(study, frame))
+    results = Results(study)
+    compared = comparisons(study, results.frame, Resampler(results))
+    shows = shown(study, results.frame, controls(results))
     text = table(study, compared, shows)
     written = {
         "table.md": text,
         "table.tex": latex(study, shows, compared),
-        "scores.csv": scores_csv(study),
+        "scores.csv": results.csv(),
         "report.html": html(study, shows, compared),
     }
     for name, content in written.items():
         with replacing(study.folder / name) as part:
             part.write_text(content, encoding="utf-8")
     with replacing(study.folder / "scores.parquet") as part:
-        frame.to_parquet(part, index=False)
-    figures = write_figures(study, shows.comparisons(compared))
-    write_sheets(study)
+        results.frame.to_parquet(part, index=False)
+    figures = write_figures(results, shows.comparisons(compared))
+    write_sheets(results)
     _write_tensorboard(study.folder / TENSORBOARD, text, figures)
     return text
 
 
-def write_figures(study: Study, compared: pd.DataFrame) -> list[Path]:
+def write_figures(results: Results, compared: pd.DataFrame) -> list[Path]:
     """Writes ``figures/forest-CARD-NOISE`` and ``figures/frames-REFERENCE-NOISE`` (the first prompt and seed), each as PNG and PDF."""
-    folder = study.folder / FIGURES
+    study, folder = results.study, results.study.folder / FIGURES
     shutil.rmtree(folder, ignore_errors=True)
     written: dict[Path, list[Path]] = {}
     with styled():
@@ -67,10 +68,9 @@ def write_figures(study: Study, compared: pd.DataFrame) -> list[Path]:
                 if len(rows):
                     stem = folder / f"forest-{card.path.stem}-{noise}"
                     written[stem] = save(forest(rows), stem)
-        kept = kept_runs(study)
-        for row in rows_of(study, kept):
+        for row in rows_of(results):
             stem = folder / f"frames-{row.reference}-{row.noise}"
-            videos = {} if stem in written else gather(study, kept, row)[0]
+            videos = {} if stem in written else gather(results, row)[0]
             if videos:
                 written[stem] = save(filmstrips(videos, row), stem)
     return [path for paths in written.values() for path in paths]

@@ -1,4 +1,4 @@
-"""Freeing disk space: kept artefacts that no study needs any more."""
+"""Freeing disk space: artefacts in the cache that no study needs any more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.run.runner import USES, StudyBusy
+from motion_ablation.study.run.execute import USES
+from motion_ablation.study.run.runner import StudyBusy
 from motion_ablation.study.run.status import is_busy
 
 KINDS = ("latents", "inverted", "embeddings", "videos", "scores")
@@ -23,10 +24,10 @@ class Waste:
     """Files of a cache that no study needs.
 
     Attributes:
-        kept: number of artefacts that some study needs. files: each with its bytes.
+        needed: number of artefacts that some study needs. files: each with its bytes.
     """
 
-    kept: int
+    needed: int
     files: list[tuple[Path, int]]
 
 
@@ -37,7 +38,7 @@ def find_studies(places: Iterable[str | Path]) -> list[Path]:
 
 
 def needed_by(studies: Sequence[Path]) -> set[str]:
-    """Places within a cache of what studies' runs are made of, and of the embeddings of runs that are still to come."""
+    """Paths within a cache of all that the runs of studies have read or written there, and of the embeddings that runs still need."""
     needed: set[str] = set()
     for folder in studies:
         needed |= {f"embeddings/{run.embedding}.safetensors" for run in Study.load(folder).runs if run.embedding}
@@ -55,18 +56,18 @@ def find_waste(cache: Path, studies: Sequence[Path]) -> Waste:
     for folder in studies:
         if is_busy(folder):
             raise StudyBusy(f"{folder} is being run; clean when it has ended")
-    needed, kept = needed_by(studies), 0
+    needed, found = needed_by(studies), 0
     files: list[tuple[Path, int]] = []
     for path in sorted(path for kind in KINDS for path in (cache / kind).glob("*")):
         size = path.stat().st_size
         if ARTEFACT.fullmatch(path.name):
             if path.relative_to(cache).as_posix() in needed:
-                kept += 1
+                found += 1
             else:
                 files.append((path, size))
         elif LEFTOVER.fullmatch(path.name) and time.time() - path.stat().st_mtime > ABANDONED:
             files.append((path, size))
-    return Waste(kept, files)
+    return Waste(found, files)
 
 
 def remove(waste: Waste) -> None:
@@ -76,8 +77,8 @@ def remove(waste: Waste) -> None:
 
 
 def describe_waste(waste: Waste, studies: Sequence[Path], dry_run: bool) -> str:
-    """What is removed, by kind, for whom the rest is kept, and each file of a dry run, as text."""
-    lines = [f"studies: {', '.join(map(str, studies)) or 'none found'}; they need {waste.kept} artefacts"]
+    """What is removed, by kind, and which studies need the rest, as text; with a dry run also each file."""
+    lines = [f"studies: {', '.join(map(str, studies)) or 'none found'}; they need {waste.needed} artefacts"]
     if dry_run:
         lines += [f"  {path} ({in_bytes(size)})" for path, size in waste.files]
     for kind in KINDS:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from motion_ablation.study.plan.study import Run
+from motion_ablation.study.plan.run import Run
 
 
 def time_left(
@@ -48,8 +48,8 @@ class StudyProgress:
     """Prints a line per finished run, and beneath them a bar where there is a terminal. A context manager.
 
     Args:
-        runs: all runs of the study; those finished before count as done, and their durations for the estimate until a run of their kind
-            has finished now: what is kept already, and who else computes, may differ from what it was then.
+        runs: all runs of the study. Those that were finished before count as done. Their durations serve for the estimate until a run of
+            the same kind (one that trains, or one that does not) finishes: the cache and the load of the machine may have changed since.
     """
 
     def __init__(self, runs: Sequence[Run], workers: int) -> None:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from motion_ablation.study.plan.study import Run, Study, read_result
+from motion_ablation.study.plan.run import Run, read_result
+from motion_ablation.study.plan.study import Study
 from motion_ablation.study.run.progress import in_words
 
 STATES = ("done", "running", "failed", "stale", "missing")

@@ -16,6 +16,7 @@ from motion_ablation.study.analysis import resampling
 from motion_ablation.study.analysis.intervals import Group, interval
 from motion_ablation.study.analysis.resampling import Resampler, draws_of, resampled_scores
 from motion_ablation.study.plan.study import Study
+from motion_ablation.study.results import Results
 
 FRAMES, DIMENSION = 6, 4
 
@@ -101,24 +102,24 @@ def study(tmp_path: Path, kept_study: Any) -> Study:
 
 def test_kept_videos_are_resampled_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     given = Group(0.25)
-    found = Resampler(study).group(given, ("other", "random"), ("baseline", "random"), "a", {0}, "fid")
+    found = Resampler(Results(study)).group(given, ("other", "random"), ("baseline", "random"), "a", {0}, "fid")
     assert found.mean == 0.25 and found.variance > 0 and found.freedom == 3
-    assert Resampler(study).group(given, ("baseline", "random"), ("baseline", "random"), "a", {0}, "fid").variance == 0
+    assert Resampler(Results(study)).group(given, ("baseline", "random"), ("baseline", "random"), "a", {0}, "fid").variance == 0
     monkeypatch.setattr(resampling, "resampled_scores", lambda *given: pytest.fail("computed again"))
-    assert Resampler(study).group(given, ("other", "random"), ("baseline", "random"), "a", {0}, "fid") == found
+    assert Resampler(Results(study)).group(given, ("other", "random"), ("baseline", "random"), "a", {0}, "fid") == found
 
 
 def test_without_its_videos_a_set_is_left_alone_and_that_is_said(study: Study) -> None:
     for path in study.run_of("other", "a").folder.glob("frames/*.npz"):
         path.unlink()
-    resampler = Resampler(study)
+    resampler = Resampler(Results(study))
     assert resampler.group(Group(0.25), ("other", "random"), ("baseline", "random"), "a", {0}, "fid").freedom == 0
     assert len(resampler.notes) == 1 and "fid: its videos were not resampled" in resampler.notes[0] and "is not there" in resampler.notes[0]
 
 
 def test_another_version_of_a_metric_is_refused(study: Study, kept_study: Any) -> None:
     kept_study(study.folder, references="a", protocol={"network": "another"})
-    resampler = Resampler(study)
+    resampler = Resampler(Results(study))
     assert np.isnan(resampler.group(Group(0.25), ("other", "random"), ("baseline", "random"), "a", {0}, "fid").variance)
     assert "another version of fid" in resampler.notes[0] and "run the study again" in resampler.notes[0]
 
@@ -126,8 +127,8 @@ def test_another_version_of_a_metric_is_refused(study: Study, kept_study: Any) -
 def test_trainings_are_averaged_over_the_same_draws(tmp_path: Path, kept_study: Any) -> None:
     study = kept_study(tmp_path, references="a", train_seeds=(0, 1))
     sides = ("other", "random"), ("baseline", "random")
-    alone = [Resampler(study).group(Group(0.0), *sides, "a", {seed}, "fid").variance for seed in (0, 1)]
-    both = Resampler(study).group(Group(0.0, 0.5, 1.0), ("other", "random"), ("baseline", "random"), "a", {0, 1}, "fid")
+    alone = [Resampler(Results(study)).group(Group(0.0), *sides, "a", {seed}, "fid").variance for seed in (0, 1)]
+    both = Resampler(Results(study)).group(Group(0.0, 0.5, 1.0), ("other", "random"), ("baseline", "random"), "a", {0, 1}, "fid")
     assert 0.5 < both.variance < 0.5 + max(alone) + 1e-12 and 1 < both.freedom < 4
-    floor = Resampler(study).group(Group(0.0), ("no_motion", "random"), ("baseline", "random"), "a", {0, 1}, "fid")
+    floor = Resampler(Results(study)).group(Group(0.0), ("no_motion", "random"), ("baseline", "random"), "a", {0, 1}, "fid")
     assert floor.variance > 0, "what trains nothing has one run"

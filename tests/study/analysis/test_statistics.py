@@ -15,11 +15,12 @@ from scipy.stats import t, ttest_1samp
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.intervals import holm, interval
 from motion_ablation.study.analysis.statistics import COMPARISON, SAME, UNSURE, clusters_of, common_of, comparisons, paired, verdict_of
-from motion_ablation.study.plan.study import Study, write_json
+from motion_ablation.study.plan.run import write_json
+from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.latex import latex
 from motion_ablation.study.report.presentation import Shown
 from motion_ablation.study.report.table import table
-from motion_ablation.study.results import scores_frame
+from motion_ablation.study.results import Results
 
 
 def _noise(*where: Any) -> float:
@@ -47,7 +48,7 @@ def _common(effect: float = 0.0, spread: float = 0.1) -> Callable[..., float]:
 
 def test_differences_are_paired_on_cells_and_judged_over_references(tmp_path: Path, study_maker: Any) -> None:
     study = study_maker(tmp_path, _common())
-    frame = scores_frame(study)
+    frame = Results(study).frame
     compared = comparisons(study, frame)
     assert tuple(compared.columns) == COMPARISON and len(compared) == 2
     values = frame.pivot_table(index=["reference", "prompt", "seed"], columns="experiment", values="score")
@@ -69,13 +70,13 @@ def test_only_cells_and_references_that_both_have_are_compared(tmp_path: Path, s
     result = run.result()
     result["cells"] = result["cells"][:1]
     write_json(run.folder / "result.json", result)
-    row = _row(comparisons(study, scores_frame(study)), experiment="other")
+    row = _row(comparisons(study, Results(study).frame), experiment="other")
     assert (row["references"], row["cells"]) == (2, 5)
 
 
 def test_training_and_generation_seeds_are_crossed_factors(tmp_path: Path, study_maker: Any) -> None:
     study = study_maker(tmp_path, _common(), train_seeds=(1, 2, 3), references="a")
-    frame = scores_frame(study)
+    frame = Results(study).frame
     values = frame[frame["experiment"] != "no_motion"].pivot_table(
         index=["train_seed", "prompt", "seed"], columns="experiment", values="score"
     )
@@ -97,13 +98,13 @@ def test_the_variance_between_trainings_enters_the_interval_over_references(tmp_
         return (experiment == "other") * {1: -1.0, 2: 1.0}[train_seed] + 0.001 * _noise(experiment, reference, train_seed, *rest)
 
     study = study_maker(tmp_path, score, train_seeds=(1, 2))
-    row = _row(comparisons(study, scores_frame(study)), experiment="other")
+    row = _row(comparisons(study, Results(study).frame), experiment="other")
     assert abs(row["difference"]) < 0.01 and row["high"] > 1
 
 
 def test_what_trains_nothing_meets_every_training(tmp_path: Path, study_maker: Any) -> None:
     study = study_maker(tmp_path, _common(), train_seeds=(1, 2))
-    frame = scores_frame(study)
+    frame = Results(study).frame
     row = _row(comparisons(study, frame), experiment="no_motion")
     means = {name: frame.loc[frame["experiment"] == name, "score"].mean() for name in ("no_motion", "baseline")}
     assert (row["cells"], row["difference"]) == (3 * 2 * 4, pytest.approx(means["no_motion"] - means["baseline"]))
@@ -118,7 +119,7 @@ def test_without_the_training_seed_only_the_same_training_is_compared() -> None:
 
 def test_one_reference_is_said_to_be_one(tmp_path: Path, study_maker: Any) -> None:
     study = study_maker(tmp_path, _common(effect=2.0), references="a", prompts="pqrs")
-    frame = scores_frame(study)
+    frame = Results(study).frame
     row = _row(comparisons(study, frame), experiment="other")
     values = frame.pivot_table(index=["prompt", "seed"], columns="experiment", values="score")
     assert row["p"] == pytest.approx(ttest_1samp(values["other"] - values["baseline"], 0).pvalue)
@@ -127,7 +128,7 @@ def test_one_reference_is_said_to_be_one(tmp_path: Path, study_maker: Any) -> No
 
 def test_one_video_has_no_interval(tmp_path: Path, study_maker: Any) -> None:
     study = study_maker(tmp_path, _common(), references="a", prompts="p", seeds=[0])
-    row = _row(comparisons(study, scores_frame(study)), experiment="other")
+    row = _row(comparisons(study, Results(study).frame), experiment="other")
     assert all(isnan(row[key]) for key in ("low", "high", "p", "p_holm", "detectable")) and row["verdict"].startswith(UNSURE)
 
 
@@ -136,7 +137,7 @@ def test_families_are_corrected_by_card_over_all_noises_the_floor_apart(tmp_path
     study = study_maker(
         tmp_path, _common(effect=0.1), experiments=("no_motion", "baseline", "other", "more"), metrics=metrics, noises=("random", "blend")
     )
-    compared = comparisons(study, scores_frame(study))
+    compared = comparisons(study, Results(study).frame)
     assert len(compared) == 18 and (compared["p_holm"] >= compared["p"]).all()
     for family in (compared[compared["experiment"] == "no_motion"], compared[compared["experiment"] != "no_motion"]):
         assert family["p_holm"].tolist() == pytest.approx(holm(family["p"].tolist()))
@@ -144,11 +145,11 @@ def test_families_are_corrected_by_card_over_all_noises_the_floor_apart(tmp_path
 
 def test_experiments_that_share_their_runs_are_one_test(tmp_path: Path, study_maker: Any) -> None:
     study = study_maker(tmp_path, _common(effect=0.1), experiments=("no_motion", "baseline", "other", "more"))
-    alone = comparisons(study, scores_frame(study))
+    alone = comparisons(study, Results(study).frame)
     study.experiments.append("again")
     study.cards[0].replacements.append("again")
     study.same_as["again"] = "other"
-    compared = comparisons(study, scores_frame(study))
+    compared = comparisons(study, Results(study).frame)
     for name in ("other", "more"):
         assert _row(compared, experiment=name)["p_holm"] == _row(alone, experiment=name)["p_holm"]
     assert _row(compared, experiment="again")["p_holm"] == _row(alone, experiment="other")["p_holm"]
@@ -159,7 +160,7 @@ def test_what_all_references_have_in_common_does_not_narrow_the_interval(tmp_pat
         return _noise(experiment, prompt, seed) + 0.01 * _noise(experiment, reference, prompt, seed)
 
     study = study_maker(tmp_path, score)
-    frame = scores_frame(study)
+    frame = Results(study).frame
     row = _row(comparisons(study, frame), experiment="other")
     values = frame.pivot_table(index=["reference", "prompt", "seed"], columns="experiment", values="score")
     videos = (values["other"] - values["baseline"]).groupby(["prompt", "seed"]).mean()
@@ -184,13 +185,13 @@ def test_effects_that_videos_have_on_all_references_are_covered() -> None:
 def test_a_verdict_on_some_of_the_references_says_so(tmp_path: Path, study_maker: Any) -> None:
     study = study_maker(tmp_path, _common(effect=9.0))
     (study.run_of("other", "b").folder / "result.json").unlink()
-    frame = scores_frame(study)
+    frame = Results(study).frame
     compared = comparisons(study, frame)
     assert _row(compared, experiment="other")["verdict"].endswith(" (on 2 of 3 references)")
     text = table(study, compared)
     assert "(on 2 of 3 references)" in text
     (study.run_of("other", "c").folder / "result.json").unlink()
-    frame = scores_frame(study)
+    frame = Results(study).frame
     compared = comparisons(study, frame)
     assert _row(compared, experiment="other")["verdict"] == "better (on 1 of 3 references)"
     made = latex(study, Shown(frame), compared)
@@ -204,7 +205,7 @@ def test_a_noise_that_the_baseline_does_not_have_is_compared_with_its_own(tmp_pa
         keeps = "inverted" if run.experiment == "other" else "blend"
         cells = [cell for cell in result["cells"] if cell["noise"] == keeps]
         write_json(run.folder / "result.json", {**result, "cells": cells})
-    frame = scores_frame(study)
+    frame = Results(study).frame
     compared = comparisons(study, frame)
     row = _row(compared, experiment="other")
     assert (row["noise"], row["against"], row["references"], row["cells"]) == ("inverted", "blend", 3, 12)
@@ -219,7 +220,7 @@ def test_a_noise_that_the_baseline_does_not_have_is_compared_with_its_own(tmp_pa
 def test_a_floor_that_is_a_replacement_belongs_to_the_family(tmp_path: Path, study_maker: Any) -> None:
     study = study_maker(tmp_path, _common(effect=0.1))
     study.cards[0].replacements.append("no_motion")
-    compared = comparisons(study, scores_frame(study))
+    compared = comparisons(study, Results(study).frame)
     assert sorted(compared["p_holm"]) == pytest.approx(sorted(holm(compared["p"].tolist())))
 
 
@@ -228,7 +229,7 @@ def test_shared_and_missing_runs_have_rows_that_say_so(tmp_path: Path, study_mak
     study.same_as["same"] = "baseline"
     for reference in "abc":
         (study.run_of("other", reference).folder / "result.json").unlink()
-    compared = comparisons(study, scores_frame(study))
+    compared = comparisons(study, Results(study).frame)
     same, missing = _row(compared, experiment="same"), _row(compared, experiment="other")
     assert (same["verdict"], same["difference"]) == (SAME, 0.0) and isnan(same["p"])
     assert missing["verdict"] == "no result" and isnan(missing["difference"]) and missing["references"] == 0
@@ -256,14 +257,14 @@ def test_a_metric_without_a_direction_is_higher_or_lower(monkeypatch: pytest.Mon
 
 def test_a_study_without_results_compares_nothing(tmp_path: Path, study_maker: Any) -> None:
     study = study_maker(tmp_path, _common())
-    assert comparisons(study, scores_frame(Study(tmp_path, study.cards, [], []))).empty
+    assert comparisons(study, Results(Study(tmp_path, study.cards, [], [])).frame).empty
 
 
 def test_studies_without_effects_show_one_in_twenty_at_most(tmp_path: Path, study_maker: Any) -> None:
     """The family-wise error of whole studies: random effects of references and trainings, none of the replacements."""
     rng = np.random.default_rng(0)
     study = study_maker(tmp_path, lambda *where: 0.0, experiments=("no_motion", "baseline", "x", "y", "z"), references="abcd")
-    frame = scores_frame(study)
+    frame = Results(study).frame
     keys = frame[["experiment", "reference", "metric"]].astype(str).agg(" ".join, axis=1)
     wrong = 0
     for _ in range(80):

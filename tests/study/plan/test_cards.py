@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from motion_ablation.study.plan.cards import FLOOR, CardError, read_card
+from motion_ablation.study.plan.cards import PLAIN, CardError, read_card
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = sorted((ROOT / "experiments" / "studies").glob("*.yaml"))
@@ -17,7 +17,7 @@ SHIPPED = sorted((ROOT / "experiments" / "studies").glob("*.yaml"))
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_cards_are_sound(path: Path) -> None:
     card = read_card(path)
-    assert card.experiments[:2] == [FLOOR, card.baseline]
+    assert card.experiments[:2] == [PLAIN, card.baseline]
     assert all((ROOT / "experiments" / f"{name}.yaml").is_file() for name in card.experiments)
 
 

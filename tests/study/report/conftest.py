@@ -1,4 +1,4 @@
-"""A study as its runs would have left it: results, frames, event files and configurations, without running anything."""
+"""A study as its runs would have left it: results, frames and configurations, without running anything."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from torch.utils.tensorboard import SummaryWriter
 
 from motion_ablation.callbacks import cell_stem
 from motion_ablation.configure.parse import resolve
 from motion_ablation.study.plan.cards import Card
-from motion_ablation.study.plan.study import Run, Study, write_json
+from motion_ablation.study.plan.run import Run, write_json
+from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.write import write_report
-from motion_ablation.study.run.runner import quiet
+from motion_ablation.study.run.quiet import quiet
 
 NASTY = '<script>alert("x")</script> & 50% of {it}_ for $ {5 $'
 PROMPTS = (NASTY, "a blue cross")
@@ -60,14 +60,11 @@ def _finish(run: Run, number: int) -> None:
     result: dict[str, Any] = {
         "status": "done", "recipe": "r", "seconds": 10.0, "steps": 30, "backbone": "abc", "cells": cells, "seed": "0",
         "parameters": {"trainable": 1234, "frozen": 9}, "config": {"model": {"backbone": {"source": "shapes"}}},
+        "loss": {"steps": [10, 20, 30], "values": [1 / 10, 1 / 20, 1 / 30]} if run.trains else {"steps": [], "values": []},
         "metrics": {}, "versions": {"torch": "9.9"}, "protocols": {"text_similarity": {"network": "CLIP"}},
     }  # fmt: skip
     write_json(run.folder / "result.json", result)
     (run.folder / "config.yaml").write_text(_config(0.02 if run.experiment == "baseline" else 0.5))
-    if run.trains:
-        with SummaryWriter(str(run.folder)) as writer:
-            for step in range(10, 40, 10):
-                writer.add_scalar("train/loss", 1 / step, step)
 
 
 def _keep(path: Path, random: np.random.Generator, **more: float) -> None:

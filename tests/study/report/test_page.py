@@ -19,6 +19,7 @@ from PIL import Image
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.films import films
 from motion_ablation.study.report.write import write_report
+from motion_ablation.study.results import Results
 
 REQUESTS = {"src", "srcset", "href", "data", "action", "poster", "background", "formaction", "xlink:href"}
 VOID = {"meta", "link", "img", "source", "br", "hr", "input"}
@@ -124,14 +125,14 @@ def test_the_page_holds_the_findings(page: Page, reported: Study) -> None:
 
 
 def test_rows_of_videos_are_in_step_and_bounded(reported: Study) -> None:
-    shown, left_out = films(reported)
+    shown, left_out = films(Results(reported))
     assert len(shown) == 3 * 2 * 2 * 2 and not left_out
     assert [film.row.seed for film in shown] == [0] * 12 + [1] * 12, "first seeds come first"
     assert shown[0].columns[:3] == ["reference", "baseline", "no_motion"] and "same" not in shown[0].columns
     assert shown[0].size == (128 * len(shown[0].columns), 128)
     sizes = [len(film.moving) + len(film.still) for film in shown]
-    assert len(films(reported, limit=1)[0]) == 1
-    some, rest = films(reported, limit=sum(sizes[:5]))
+    assert len(films(Results(reported), limit=1)[0]) == 1
+    some, rest = films(Results(reported), limit=sum(sizes[:5]))
     assert [film.row for film in some] == [film.row for film in shown[:5]] and len(rest) == 19
     with Image.open(io.BytesIO(base64.b64decode(shown[0].moving.split(",")[1]))) as film:
         times = []
@@ -146,7 +147,7 @@ def test_a_missing_video_is_grey_and_said_to_be_missing(tmp_path: Path, fake: Ca
     study = fake(tmp_path, ("a",))
     for path in (tmp_path / "finer" / "a" / "frames").glob("*_0_blend.npz"):
         path.unlink()
-    film = films(study)[0][0]
+    film = films(Results(study))[0][0]
     assert film.absent == ["finer"] and "finer" in film.columns
     with Image.open(io.BytesIO(base64.b64decode(film.still.split(",")[1]))) as picture:
         left = 128 * film.columns.index("finer")

@@ -15,7 +15,7 @@ from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, Controls, 
 from motion_ablation.study.analysis.statistics import comparisons
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.presentation import RAW, cautions, shown
-from motion_ablation.study.results import as_frame, scores_frame
+from motion_ablation.study.results import Results, as_frame
 
 METRIC = "motion_fidelity"
 
@@ -36,7 +36,7 @@ def _controls(noises: tuple[str, ...] = ("random",)) -> Controls:
 
 
 def test_a_rescaled_metric_runs_from_floor_to_ceiling_and_stays_raw_beside(study: Study) -> None:
-    frame = scores_frame(study)
+    frame = Results(study).frame
     found = shown(study, frame, _controls())
     mine = found.frame[(found.frame["noise"] == "random") & ~found.frame["experiment"].isin([ITSELF, SHUFFLED])]
     raw = frame[(frame["metric"] == METRIC) & (frame["noise"] == "random")]["score"]
@@ -52,7 +52,7 @@ def test_a_rescaled_metric_runs_from_floor_to_ceiling_and_stays_raw_beside(study
 
 
 def test_without_both_controls_it_is_raw_and_that_is_said(study: Study) -> None:
-    frame = scores_frame(study)
+    frame = Results(study).frame
     found = shown(study, frame, _controls())
     blend = found.frame[(found.frame["noise"] == "blend") & (found.frame["metric"] == METRIC)]
     assert blend["score"].tolist() == frame[(frame["noise"] == "blend") & (frame["metric"] == METRIC)]["score"].tolist()
@@ -61,7 +61,7 @@ def test_without_both_controls_it_is_raw_and_that_is_said(study: Study) -> None:
 
 
 def test_the_scores_given_are_left_alone(study: Study) -> None:
-    frame = scores_frame(study)
+    frame = Results(study).frame
     before = frame.copy()
     shown(study, frame, _controls())
     shown(study, frame, Controls(as_frame([]), []))
@@ -69,7 +69,7 @@ def test_the_scores_given_are_left_alone(study: Study) -> None:
 
 
 def test_comparisons_are_in_the_units_of_the_table(study: Study) -> None:
-    frame = scores_frame(study)
+    frame = Results(study).frame
     compared = comparisons(study, frame)
     found = shown(study, frame, _controls())
     assert found.scales == {(METRIC, "random"): Scale(0.25, 0.75)}
@@ -83,7 +83,7 @@ def test_comparisons_are_in_the_units_of_the_table(study: Study) -> None:
 
 def test_what_is_beyond_the_floor_is_the_difference_on_the_same_cell(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(METRICS["text_similarity"], "beyond_floor", True)
-    frame = scores_frame(study)
+    frame = Results(study).frame
     found = shown(study, frame, Controls(as_frame([]), []))
     cells = ["reference", "prompt", "seed", "noise"]
     scores = frame[frame["metric"] == "text_similarity"].pivot_table(index=cells, columns="experiment", values="score")
@@ -94,7 +94,7 @@ def test_what_is_beyond_the_floor_is_the_difference_on_the_same_cell(study: Stud
 
 def test_without_the_floor_it_is_raw_and_that_is_said(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(METRICS["text_similarity"], "beyond_floor", True)
-    frame = scores_frame(study)
+    frame = Results(study).frame
     frame = frame[frame["experiment"] != "no_motion"].reset_index(drop=True)
     found = shown(study, frame, Controls(as_frame([]), []))
     assert "text_similarity" + RAW not in found.columns(study.metrics, "blend")
@@ -103,7 +103,8 @@ def test_without_the_floor_it_is_raw_and_that_is_said(study: Study, monkeypatch:
 
 def test_what_the_protocols_say_against_a_metric_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"warning": "16 frames < 64 feature dimensions: singular covariance, biased distance"}
-    runs = [("a", None, {"protocols": {"fid": few, "motion_fidelity": {"lost_tracks": lost}, "kid": few}}) for lost in (0.2, 0.7)]
-    monkeypatch.setattr("motion_ablation.study.report.presentation.done_runs", lambda study: runs)
+    protocols = [{"fid": few, "motion_fidelity": {"lost_tracks": lost}, "kid": few} for lost in (0.2, 0.7)]
+    results = SimpleNamespace(finished=[SimpleNamespace(protocols=each) for each in protocols])
+    monkeypatch.setattr("motion_ablation.study.report.presentation.Results", lambda study: results)
     notes = cautions(SimpleNamespace(metrics=["fid", "motion_fidelity"]))  # type: ignore[arg-type]
     assert len(notes) == 2 and notes[0].startswith("fid: 16 frames < 64") and "20% to 70% of a run's tracks were lost" in notes[1]

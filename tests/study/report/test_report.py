@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.tensorboard import SummaryWriter
 
+from motion_ablation.study.plan.run import write_json
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.configs import differences
-from motion_ablation.study.report.curves import read_curve, smoothed, thinned, training_curves
+from motion_ablation.study.report.curves import curve_of, smoothed, thinned, training_curves
 from motion_ablation.study.report.latex import HEAD, escape
 from motion_ablation.study.report.write import write_report
-from motion_ablation.study.results import scores_frame
+from motion_ablation.study.results import Results
 
 WRITTEN = {"report.html", "table.md", "table.tex", "scores.csv", "scores.parquet"}
 
@@ -37,7 +38,7 @@ def test_a_report_is_written_twice_alike(reported: Study) -> None:
 
 def test_the_parquet_holds_every_score(reported: Study) -> None:
     kept = pd.read_parquet(reported.folder / "scores.parquet")
-    pd.testing.assert_frame_equal(kept, scores_frame(reported), check_dtype=False)
+    pd.testing.assert_frame_equal(kept, Results(reported).frame, check_dtype=False)
     assert len(kept) == (5 + 1) * 3 * 2 * 2 * 2 * 2, "experiments and the one that shares, references, noises, prompts, seeds, metrics"
 
 
@@ -121,32 +122,30 @@ def test_differences_of_configurations() -> None:
     assert differences(defaults, defaults) == []
 
 
-def test_curves_are_read_thinned_and_smoothed(reported: Study, tmp_path: Path) -> None:
+def test_curves_are_read_thinned_and_smoothed(reported: Study) -> None:
     curves = training_curves(reported)
     assert list(curves) == list("abc") and [name for name, _ in curves["a"]] == ["baseline", "finer", "coarser", "wavering"]
-    with SummaryWriter(str(tmp_path)) as writer:
-        for step in range(1000):
-            writer.add_scalar("train/loss", float("nan") if step == 7 else 2.0, step)
-            if step % 300 == 0:
-                writer.add_image("noise", np.random.default_rng(0).random((3, 128, 128)), step)
-    curve = read_curve(tmp_path)
-    assert curve is not None and len(curve[0]) == 999
-    theirs = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload().Scalars("train/loss")
-    assert [scalar.step for scalar in theirs if scalar.step != 7] == curve[0].tolist(), "as TensorBoard reads it"
-    (file,) = tmp_path.glob("events*")
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    part = read_curve(tmp_path)
-    assert part is not None and 400 < len(part[0]) < 999, "a file that is cut off is read as far as it goes"
-    steps, values = thinned(curve, 50)
+    steps, values = thinned(np.arange(999.0), np.full(999, 2.0), 50)
     assert len(steps) == 50 and (np.diff(steps) > 0).all() and np.allclose(values, 2)
     assert np.allclose(smoothed(values), 2), "no pull towards zero"
     halved = smoothed(np.array([0.0] * 90 + [1.0] * 10), half_life=0.1)
     assert halved[-1] == pytest.approx(0.5, abs=0.002)
-    assert read_curve(tmp_path / "nowhere") is None
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / "events.out.tfevents.1").write_bytes(b"not an event file" * 9)
-    assert read_curve(broken) is None
+
+
+def test_a_curve_is_whatever_the_result_says(reported: Study, tmp_path: Path) -> None:
+    run = replace(reported.run_of("finer", "a"), folder=tmp_path)
+    assert curve_of(run) is None, "no result"
+    for loss, expected in (
+        ({"steps": [0, 1, 2], "values": [0.5, float("nan"), 0.25]}, [[0, 2], [0.5, 0.25]]),
+        ({"steps": [0, 1], "values": [0.5, None]}, [[0], [0.5]]),
+        ({"steps": [], "values": []}, None),
+        (None, None),
+    ):
+        write_json(tmp_path / "result.json", {"status": "failed", "recipe": run.recipe, "loss": loss})
+        curve = curve_of(run)
+        assert (None if curve is None else [part.tolist() for part in curve]) == expected
+    write_json(tmp_path / "result.json", {"status": "done", "recipe": "another", "loss": {"steps": [0], "values": [1.0]}})
+    assert curve_of(run) is None, "of another recipe"
 
 
 def test_tensorboard_shows_table_and_figures(reported: Study) -> None:

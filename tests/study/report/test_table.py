@@ -13,7 +13,8 @@ import pytest
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED
 from motion_ablation.study.analysis.statistics import COMPARISON, MISSING, SAME, UNSURE, comparisons
-from motion_ablation.study.plan.study import Study, write_json
+from motion_ablation.study.plan.run import write_json
+from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.table import (
     Estimate,
     arrow,
@@ -28,7 +29,7 @@ from motion_ablation.study.report.table import (
     table,
     verdicts,
 )
-from motion_ablation.study.results import as_frame, scores_frame
+from motion_ablation.study.results import Results, as_frame
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def study(tmp_path: Path, study_maker: Any) -> Study:
 
 
 def _of(study: Study, experiment: str, noise: str, metric: str) -> pd.DataFrame:
-    frame = scores_frame(study)
+    frame = Results(study).frame
     return frame[(frame["experiment"] == experiment) & (frame["noise"] == noise) & (frame["metric"] == metric)]
 
 
@@ -87,7 +88,7 @@ def test_the_text_holds_the_numbers_the_failures_and_the_shared_runs(study: Stud
 
 def test_differences_have_intervals_and_verdicts(study: Study) -> None:
     text = table(study)
-    compared = comparisons(study, scores_frame(study))
+    compared = comparisons(study, Results(study).frame)
     row = compared.query("experiment == 'no_motion' and noise == 'blend' and metric == 'text_similarity'").iloc[0]
     assert f"{signed(row['difference'])} [{signed(row['low'])}, {signed(row['high'])}]" in text
     assert "- `no_motion`: no difference shown in text similarity (" in text and "- `same`: the same runs as the baseline." in text

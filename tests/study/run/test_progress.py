@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from motion_ablation.study.plan.study import Run, write_json
+from motion_ablation.study.plan.run import Run, write_json
 from motion_ablation.study.run.progress import StudyProgress, in_words, time_left
 
 

@@ -25,9 +25,12 @@ from motion_ablation.configure.parse import resolve
 from motion_ablation.metrics import TextSimilarity
 from motion_ablation.motion import MotionEmbeddings
 from motion_ablation.study.plan.cards import read_card
-from motion_ablation.study.plan.study import Options, Study, make_study
+from motion_ablation.study.plan.planning import Options, make_study
+from motion_ablation.study.plan.study import Study
 from motion_ablation.study.run.clean import find_studies, find_waste, remove
-from motion_ablation.study.run.runner import in_best_order, quiet, reason_of, run_study
+from motion_ablation.study.run.failures import reason_of
+from motion_ablation.study.run.quiet import quiet
+from motion_ablation.study.run.runner import in_best_order, run_study
 from motion_ablation.study.run.status import describe_status
 
 Settings = dict[str, Any]
@@ -137,7 +140,10 @@ def test_a_training_that_is_taken_over_is_told_as_it_was(folder: Path, card: Pat
     assert run_study(second, 1)
     run = second.run_of("mqk_spatial", "orbit")
     assert curves(run.folder) == curves(first.folder) and len(curves(run.folder)["train/loss"]) == 2
+    assert {step for step, _ in curves(run.folder)["val/random/fid"]} == {2}, "scores are logged at the end of the training"
     one, two = first.result(), run.result()
+    for result in (one, two):
+        assert result and list(zip(result["loss"]["steps"], result["loss"]["values"], strict=True)) == curves(run.folder)["train/loss"]
     assert one and two and (one["train_seconds"], one["steps"]) == (two["train_seconds"], two["steps"]) and two["steps"] == 2
     saved = [MotionEmbeddings.load(each.folder / "motion.safetensors").state_dict() for each in (first, run)]
     assert all(torch.equal(saved[0][name], saved[1][name]) for name in saved[0])
@@ -453,7 +459,7 @@ def counted(*args, **kwargs):
 os.replace = counted
 from pathlib import Path
 from motion_ablation.study.plan.cards import read_card
-from motion_ablation.study.plan.study import Options, make_study
+from motion_ablation.study.plan.planning import Options, make_study
 from motion_ablation.study.run.runner import run_study
 folder = Path(sys.argv[2])
 run_study(make_study([read_card(sys.argv[3])], folder / "study", Options(configs=[str(folder / "own.yaml")])), 1)
