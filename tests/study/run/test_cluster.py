@@ -19,8 +19,10 @@ import pytest
 import yaml
 
 from motion_ablation.cli.studies import main
-from motion_ablation.study.run import cluster
-from motion_ablation.study.run.cluster import Cluster, ClusterError, _Setup, _Worker, room
+from motion_ablation.study.run import connection
+from motion_ablation.study.run.cluster import Cluster, room
+from motion_ablation.study.run.connection import ClusterError
+from motion_ablation.study.run.crew import Setup, Worker
 from motion_ablation.study.run.local import WorkerDied
 
 STORE = 80_000_000  # bytes of shared memory for each node
@@ -93,18 +95,18 @@ def test_without_ray_one_line_says_what_to_install(
 
 
 @pytest.fixture
-def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., _Setup]:
+def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Setup]:
     """What the driver tells its workers, with changes; the test's own directory and environment are restored."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("SLURM_NTASKS", "8")
     (tmp_path / "probe").write_text("token")
     known = {"cwd": str(tmp_path), "probe": tmp_path / "probe", "token": "token", "threads": 1, "gpus": 0.0, "environment": {}}
-    return lambda **changes: _Setup(**(known | changes))
+    return lambda **changes: Setup(**(known | changes))
 
 
-def test_a_worker_that_sees_the_study_says_nothing(setup: Callable[..., _Setup], tmp_path: Path) -> None:
-    assert _Worker(setup()).ready() == ""
+def test_a_worker_that_sees_the_study_says_nothing(setup: Callable[..., Setup], tmp_path: Path) -> None:
+    assert Worker(setup()).ready() == ""
     assert [path.name for path in tmp_path.iterdir()] == ["probe"]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "" and "SLURM_NTASKS" not in os.environ
 
@@ -117,8 +119,8 @@ def test_a_worker_that_sees_the_study_says_nothing(setup: Callable[..., _Setup],
         ({"probe": Path("/nowhere/probe")}, "does not see the study's folder /nowhere"),
     ],
 )
-def test_a_worker_that_does_not_says_what_to_mend(setup: Callable[..., _Setup], changes: dict[str, Any], told: str) -> None:
-    assert told in _Worker(setup(**changes)).ready()
+def test_a_worker_that_does_not_says_what_to_mend(setup: Callable[..., Setup], changes: dict[str, Any], told: str) -> None:
+    assert told in Worker(setup(**changes)).ready()
 
 
 class Nodes:
@@ -244,7 +246,7 @@ def test_a_demand_that_no_node_meets_is_told(nodes: Nodes, tmp_path: Path) -> No
 
 
 def test_a_cluster_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE_TO_CONNECT", 0.5)
+    monkeypatch.setattr(connection, "PATIENCE_TO_CONNECT", 0.5)
     with pytest.raises(ClusterError, match=r"no Ray cluster answers at 127.0.0.1:1 \(nothing in 0.5 s\); start one with: ray start --head"):
         Cluster(tmp_path, "127.0.0.1:1").__enter__()
 
