@@ -20,10 +20,10 @@ import yaml
 from memory import DTYPE, zeroscope
 from torch.utils.flop_counter import FlopCounterMode
 
+from motion_ablation.study.markdown import grid
 from motion_ablation.study.plan.cards import read_card
 from motion_ablation.study.plan.costs import Passes, passes
 from motion_ablation.study.plan.study import Options, Study, make_study
-from motion_ablation.study.report.table import grid
 from motion_ablation.study.run.runner import in_best_order
 
 ROOT = Path(__file__).parents[1]

@@ -10,9 +10,9 @@ from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, Controls, Scale
 from motion_ablation.study.plan.cards import FLOOR
 from motion_ablation.study.plan.study import Study
+from motion_ablation.study.report.formats import RAW
 from motion_ablation.study.results import TRUTH, done_runs, noises_of
 
-RAW = " (raw)"
 MANY_LOST = 0.5
 
 

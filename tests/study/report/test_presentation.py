@@ -14,7 +14,8 @@ from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, Controls, Scale
 from motion_ablation.study.analysis.statistics import comparisons
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.presentation import RAW, cautions, shown
+from motion_ablation.study.report.formats import RAW
+from motion_ablation.study.report.presentation import cautions, shown
 from motion_ablation.study.results import as_frame, scores_frame
 
 METRIC = "motion_fidelity"

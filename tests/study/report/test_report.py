@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.configs import differences
 from motion_ablation.study.report.curves import read_curve, smoothed, thinned, training_curves
-from motion_ablation.study.report.latex import HEAD, escape
+from motion_ablation.study.report.formats import latex
 from motion_ablation.study.report.write import write_report
 from motion_ablation.study.results import scores_frame
 
@@ -53,8 +53,7 @@ def check_latex(text: str) -> None:
     assert text.rstrip().endswith("\\studyend")
     plain = re.sub(r"\\[\\{}$&#%_^~]", "", text)
     assert plain.count("{") == plain.count("}") and plain.count("$") % 2 == 0
-    last = HEAD.splitlines()[-1]
-    body = plain[plain.index(last) + len(last) :]
+    body = plain.split("as wide as the page at most\n")[1]
     assert not re.search(r"[#%^~<>|\"]|[^\x00-\x7fÀ-ÿ]", body)
     assert not re.search(r"_", re.sub(r"\\label\{[^}]*\}", "", body))
     for columns, rows in re.findall(r"\\begin\{tabular\}\{@\{\}(l\w+)@\{\}\}(.*?)\\bottomrule", text, flags=re.S):
@@ -92,9 +91,9 @@ def test_the_latex_compiles(inside: bool, reported: Study, tmp_path: Path) -> No
 
 
 def test_latex_prints_any_text() -> None:
-    assert escape("a_b & 50% {x} $ # ~ ^ \\") == r"a\_b \& 50\% \{x\} \$ \# \textasciitilde{} \textasciicircum{} \textbackslash{}"
-    assert escape("café ± “q” ↑\n日") == r"café $\pm$ ``q'' $\uparrow$ ?"
-    assert escape('ő"ð') == "o''?"
+    assert latex("a_b & 50% {x} $ # ~ ^ \\") == r"a\_b \& 50\% \{x\} \$ \# \textasciitilde{} \textasciicircum{} \textbackslash{}"
+    assert latex("café ± “q” ↑\n日") == r"café $\pm$ ``q'' $\uparrow$ ?"
+    assert latex('ő"ð') == "o''?"
 
 
 def test_figures_fit_a_paper(reported: Study) -> None:
