@@ -117,7 +117,8 @@ def _experiment(study: Study, name: str, done: Done) -> Experiment:
 
 
 def _section(study: Study, noise: str, shows: Shown, compared: pd.DataFrame, experiments: dict[str, Experiment]) -> NoiseSection:
-    own, truths = shows.frame[shows.frame["noise"] == noise], truths_of(shows.frame[shows.frame["noise"] == noise])
+    own = shows.frame[shows.frame["noise"] == noise]
+    truths = truths_of(own)
     kinds = {**dict.fromkeys(study.experiments, "experiment"), ITSELF: "control", SHUFFLED: "control"}
     cards = []
     for card in study.cards:
@@ -243,12 +244,12 @@ def films_of(study: Study) -> list[Film]:
     films = []
     for key in _in_turn(list(folders), study.references):
         reference, prompt, seed, noise = key
-        stem = cell_stem(reference, prompt, seed, noise)
-        kept = {name: folder for name in order if (folder := folders[key].get(name)) and _has_frames(folder, stem)}
-        if kept:
-            videos = {REFERENCE: next(iter(kept.values())) / "reference.npz", **{name: kept[name] / f"{stem}.npz" for name in kept}}
-            shown_there = [REFERENCE, *(name for name in order if name in columns[reference, noise])]
-            films.append(Film(reference, prompt, seed, noise, shown_there, videos))
+        paths = {name: folders[key][name] / f"{cell_stem(*key)}.npz" for name in order if name in folders[key]}
+        videos = {name: path for name, path in paths.items() if path.is_file() and path.with_name("reference.npz").is_file()}
+        if videos:
+            original = next(iter(videos.values())).with_name("reference.npz")
+            there = [REFERENCE, *(name for name in order if name in columns[reference, noise])]
+            films.append(Film(reference, prompt, seed, noise, there, {REFERENCE: original, **videos}))
     return films
 
 
@@ -261,10 +262,6 @@ def _in_turn(cells: list[tuple[str, str, int, str]], references: list[str]) -> l
         prompts[reference].setdefault(prompt, len(prompts[reference]))
         seeds[reference].setdefault(seed, len(seeds[reference]))
     return sorted(cells, key=lambda c: (seeds[c[0]][c[2]], prompts[c[0]][c[1]], noises.index(c[3]), references.index(c[0])))
-
-
-def _has_frames(folder: Path, stem: str) -> bool:
-    return (folder / f"{stem}.npz").is_file() and (folder / "reference.npz").is_file()
 
 
 def _collected(items: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:

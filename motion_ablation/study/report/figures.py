@@ -24,7 +24,7 @@ from motion_ablation.study.report.style import BETTER, COLUMN, CURVES, FAINT, IN
 from motion_ablation.study.report.videos import data_address, evenly, first_films, image_of, load
 from motion_ablation.study.results import higher_is_better
 
-ROW = 0.17  # inches
+HEAD, ROW = 0.6, 0.17  # inches of a panel: title and axis, each experiment
 FRAMES = 6  # of a filmstrip
 LINE, LETTERS = 0.13, 18  # inches from line to line, letters to the inch
 MARKERS = {"better": ("D", BETTER[0]), "worse": ("s", WORSE[0]), "different": ("^", INK[0])}
@@ -57,9 +57,8 @@ def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
 
 def forest(card: CardSection, columns: int = 2) -> Figure:
     """How far each replacement is from its baseline, one panel per metric; call it :func:`styled`."""
-    rows = _by_metric(card)
-    names = list(dict.fromkeys(row.experiment for own in rows.values() for row in own))
-    figure, axes = panels(len(rows), panel_height(names), columns=columns)
+    rows, names = _drawn(card)
+    figure, axes = panels(len(rows), HEAD + ROW * len(names), columns=columns)
     for index, (own, place) in enumerate(zip(rows.values(), axes, strict=True)):
         forest_panel(place, own, names, labels=index % columns == 0, ticks=3)
     return figure
@@ -67,33 +66,25 @@ def forest(card: CardSection, columns: int = 2) -> Figure:
 
 def forest_drawings(card: CardSection) -> list[Drawing]:
     """The panels of :func:`forest`, each by itself."""
-    rows = _by_metric(card)
-    names = list(dict.fromkeys(row.experiment for own in rows.values() for row in own))
+    rows, names = _drawn(card)
     found = []
     for own in rows.values():
         with styled():
-            figure, (axes,) = panels(1, panel_height(names))
+            figure, (axes,) = panels(1, HEAD + ROW * len(names))
             forest_panel(axes, own, names)
             found.append(_drawing(figure, forest_words(own, card.baseline)))
     return found
 
 
-def _by_metric(card: CardSection) -> dict[str, list[Comparison]]:
-    """What there is to draw."""
-    found: dict[str, list[Comparison]] = {}
-    for row in card.comparisons:
-        if row.drawn:
-            found.setdefault(row.metric, []).append(row)
-    return found
+def _drawn(card: CardSection) -> tuple[dict[str, list[Comparison]], list[str]]:
+    """What there is to draw, by metric, and the names of the experiments."""
+    rows = [row for row in card.comparisons if row.drawn]
+    by_metric = {metric: [row for row in rows if row.metric == metric] for metric in dict.fromkeys(row.metric for row in rows)}
+    return by_metric, list(dict.fromkeys(row.experiment for row in rows))
 
 
 def _drawing(figure: Figure, words: str) -> Drawing:
     return Drawing(data_address(svg(figure).encode(), "image/svg+xml"), words)
-
-
-def panel_height(names: list[str]) -> float:
-    """Inches that a panel needs for so many experiments."""
-    return 0.6 + ROW * max(1, len(names))
 
 
 def forest_panel(axes: Axes, rows: list[Comparison], names: list[str], labels: bool = True, ticks: int = 4) -> None:
@@ -137,16 +128,8 @@ def forest_words(rows: list[Comparison], baseline: str) -> str:
     return f"{heading(rows[0].metric)}: differences from {baseline}. " + "; ".join(parts) + "."
 
 
-@dataclass(frozen=True)
-class CurveDrawings:
-    """The training losses: the key (experiment, colour, dashes), and one panel per reference."""
-
-    key: list[tuple[str, str, str]]
-    drawings: list[Drawing]
-
-
-def curve_drawings(report: Report) -> CurveDrawings:
-    """The training curves; the baseline has the ink's colour."""
+def curve_drawings(report: Report) -> tuple[list[tuple[str, str, str]], list[Drawing]]:
+    """The training losses: the key (experiment, colour, dashes), and one panel per reference. The baseline has the ink's colour."""
     others = [name for name in report.experiments if name != report.baseline]
     styles = list(DASHES)
     look = {name: (CURVES[index % len(CURVES)], styles[index // len(CURVES) % len(styles)]) for index, name in enumerate(others)}
@@ -168,7 +151,7 @@ def curve_drawings(report: Report) -> CurveDrawings:
             axes.set_title(reference, loc="left")
             ends = "; ".join(f"{name} ends at {values[-1]:.4g}" for name, (_, values) in lines if np.isfinite(values[-1]))
             pictures.append(_drawing(figure, f"Training loss on {reference}: {ends}."))
-    return CurveDrawings(key, pictures)
+    return key, pictures
 
 
 def filmstrips(videos: dict[str, Tensor], film: Film, width: float = COLUMN) -> Figure:

@@ -74,7 +74,8 @@ def latex(report: Report) -> str:
 
 def html(report: Report) -> str:
     """``report.html``: one page that needs nothing beside it: no network, no script, no other file."""
-    pictures = {"forests": forest_drawings, "curves": curve_drawings(report), "films": strips(report.films)}
+    key, curves = curve_drawings(report)
+    pictures = {"forests": forest_drawings, "key": key, "curves": curves, "films": strips(report.films)}
     # Everything that a user can name (prompts, experiments, cards, references, errors) is escaped by the template.
     return _printed("report.html.jinja", {"autoescape": True}, report=report, notes=_notes(), version=__version__, **pictures)
 

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from motion_ablation.study.plan.study import Study
+from motion_ablation.study.report import model
 from motion_ablation.study.report.configs import differences
 from motion_ablation.study.report.curves import read_curve, smoothed, thinned, training_curves
 from motion_ablation.study.report.formats import latex
@@ -160,3 +161,11 @@ def test_a_study_without_results_has_a_report(tmp_path: Path, fake: Callable[...
     assert {path.name for path in tmp_path.iterdir()} >= WRITTEN
     check_latex((tmp_path / "table.tex").read_text(encoding="utf-8"))
     assert pd.read_parquet(tmp_path / "scores.parquet").empty
+
+
+def test_what_is_told_is_made_without_what_is_drawn() -> None:
+    """The report's data and words know neither figures nor videos: a change of a plot cannot change a table."""
+    folder = Path(model.__file__).parent
+    for name in ("build", "configs", "curves", "formats", "model", "presentation"):
+        found = re.findall(r"^ *(?:from|import) (\S+)", (folder / f"{name}.py").read_text(encoding="utf-8"), flags=re.M)
+        assert found and not [each for each in found if re.search(r"matplotlib|PIL|report\.(figures|style|videos|write)", each)], name
