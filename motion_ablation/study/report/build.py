@@ -248,8 +248,8 @@ def films_of(study: Study) -> list[Film]:
         videos = {name: path for name, path in paths.items() if path.is_file() and path.with_name("reference.npz").is_file()}
         if videos:
             original = next(iter(videos.values())).with_name("reference.npz")
-            there = [REFERENCE, *(name for name in order if name in columns[reference, noise])]
-            films.append(Film(reference, prompt, seed, noise, there, {REFERENCE: original, **videos}))
+            shows = [REFERENCE, *(name for name in order if name in columns[reference, noise])]
+            films.append(Film(reference, prompt, seed, noise, shows, {REFERENCE: original, **videos}))
     return films
 
 

@@ -23,23 +23,10 @@ from motion_ablation.study.report.model import MARK, Report
 from motion_ablation.study.report.videos import strips, write_sheets
 from motion_ablation.study.results import scores_csv, scores_frame
 
-FILTERS = (
-    formats.number,
-    formats.signed,
-    formats.probability,
-    formats.heading,
-    formats.anchor,
-    formats.paragraphs,
-    formats.aligned,
-    formats.latex,
-)
-TEX = {
-    "block_start_string": "<%",
-    "block_end_string": "%>",
-    "variable_start_string": "<<",
-    "variable_end_string": ">>",
-}  # braces are LaTeX's
-TEX |= {"comment_start_string": "<#", "comment_end_string": "#>"}
+FILTERS = ("number", "signed", "probability", "heading", "anchor", "paragraphs", "aligned", "latex")  # of formats.py
+# Of LaTeX templates, where braces are LaTeX's own.
+BRACKETS = {"block": ("<%", "%>"), "variable": ("<<", ">>"), "comment": ("<#", "#>")}
+TEX = {f"{kind}_{end}_string": text for kind, pair in BRACKETS.items() for end, text in zip(("start", "end"), pair, strict=True)}
 
 
 def write_report(study: Study) -> str:
@@ -94,7 +81,7 @@ def _printed(template: str, options: dict[str, Any] | None = None, **context: An
         keep_trailing_newline=True,
         **(options or {}),
     )
-    pages.filters.update({form.__name__: form for form in FILTERS})
+    pages.filters.update({name: getattr(formats, name) for name in FILTERS})
     return pages.get_template(template).render(**context)
 
 
