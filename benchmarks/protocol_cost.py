@@ -20,11 +20,11 @@ import yaml
 from memory import DTYPE, zeroscope
 from torch.utils.flop_counter import FlopCounterMode
 
+from motion_ablation.study.markdown import grid
 from motion_ablation.study.plan.cards import read_card
 from motion_ablation.study.plan.costs import Passes, passes
 from motion_ablation.study.plan.planning import Options, make_study
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.table import grid
 from motion_ablation.study.run.runner import in_best_order
 
 ROOT = Path(__file__).parents[1]

@@ -7,13 +7,14 @@ python docs/pictures.py results/axes
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.sheet import REFERENCE, gather, image_of, rows_of, still_sheet
+from motion_ablation.study.report.build import films_of
+from motion_ablation.study.report.model import REFERENCE
+from motion_ablation.study.report.videos import image_of, load, still_sheet
 from motion_ablation.study.results import Results
 
 ROWS = {
@@ -34,14 +35,14 @@ NOISES = ["random", "blend", "low_frequency", "fft", "inverted"]
 
 def main(folder: str, reference: str = "orbit", noise: str = "random") -> None:
     """Writes ``docs/axes/AXIS.png`` for every axis of which the study has two experiments, and for the initial noises."""
-    results = Results(Study.load(folder))
-    row = next(row for row in rows_of(results) if (row.reference, row.noise) == (reference, noise))
-    found, _ = gather(results, row)
-    prompt = f"prompt: {row.prompt}, seed {row.seed}"
+    films = [film for film in films_of(Results(Study.load(folder))) if film.reference == reference]
+    first = next(film for film in films if film.noise == noise)
+    found, _ = load(first)
+    prompt = f"prompt: {first.prompt}, seed {first.seed}"
     for axis, rows in ROWS.items():
         picture(axis, reference, found[REFERENCE], {name: found[name] for name in rows if name in found}, f"{prompt}, {noise} noise")
-    started = {name: gather(results, replace(row, noise=name))[0].get(f"noise_{name}") for name in NOISES}
-    videos = {name: frames for name, frames in started.items() if frames is not None}
+    started = {film.noise: load(film)[0] for film in films if (film.prompt, film.seed) == (first.prompt, first.seed)}
+    videos = {name: started[name][f"noise_{name}"] for name in NOISES if f"noise_{name}" in started.get(name, {})}
     picture("initial_noises", reference, found[REFERENCE], videos, prompt)
 
 

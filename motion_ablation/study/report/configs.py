@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -40,20 +39,12 @@ def configurations(study: Study) -> list[Configuration]:
         defaults = resolve([])
     found = []
     for experiment in study.experiments:
-        runs = study.runs_of(experiment)
-        texts = {run.reference: text for run in runs if (text := _read(run.folder / "config.yaml"))}
-        reference = next(iter(texts), "")
-        text = texts.get(reference, "")
+        files = {run.reference: run.folder / "config.yaml" for run in study.runs_of(experiment)}
+        reference = next((name for name, path in files.items() if path.is_file()), "")
+        text = files[reference].read_text(encoding="utf-8") if reference else ""
         changes = differences(yaml.safe_load(text), defaults) if text else []
         found.append(Configuration(experiment, reference, study.same_as.get(experiment, ""), changes, text))
     return found
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return ""
 
 
 def differences(config: Any, defaults: Any, key: str = "") -> list[tuple[str, str, str]]:
@@ -61,22 +52,14 @@ def differences(config: Any, defaults: Any, key: str = "") -> list[tuple[str, st
 
     Mappings are compared key by key, lists as a whole.
     """
-    if _incidental(key) or config == defaults:
+    section, _, rest = key.partition(".")
+    if config == defaults or (rest and rest.split(".")[0] in INCIDENTAL.get(section, ())):
         return []
     if not isinstance(config, dict) or not isinstance(defaults, dict):
-        return [(key, _text(defaults), _text(config))]
-    keys = dict.fromkeys([*defaults, *config])
+        theirs, own = (UNSET if value == UNSET else json.dumps(value, default=str, ensure_ascii=False) for value in (defaults, config))
+        return [(key, theirs, own)]
     return [
         change
-        for name in keys
+        for name in dict.fromkeys([*defaults, *config])
         for change in differences(config.get(name, UNSET), defaults.get(name, UNSET), f"{key}.{name}" if key else str(name))
     ]
-
-
-def _text(value: Any) -> str:
-    return UNSET if value == UNSET else json.dumps(value, default=str, ensure_ascii=False)
-
-
-def _incidental(key: str) -> bool:
-    section, _, rest = key.partition(".")
-    return bool(rest) and rest.split(".")[0] in INCIDENTAL.get(section, ())

@@ -5,12 +5,10 @@ from __future__ import annotations
 from math import isfinite
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from motion_ablation.callbacks.training import thinned
 from motion_ablation.study.plan.run import Run
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.figures import CURVES, INK
 
 POINTS = 120
 HALF_LIFE = 0.1  # of the whole curve
@@ -54,20 +52,3 @@ def training_curves(study: Study) -> dict[str, list[tuple[str, Curve]]]:
             steps, values = thinned(*curve, POINTS)
             found.setdefault(run.reference, []).append((run.experiment, (steps, smoothed(values))))
     return found
-
-
-def colors(experiments: list[str], baseline: str) -> dict[str, tuple[str, str]]:
-    """A colour and a line style for each experiment; the baseline has the ink's."""
-    others = [name for name in experiments if name != baseline]
-    styles = ("-", "--", ":", "-.")
-    chosen = {name: (CURVES[index % len(CURVES)], styles[index // len(CURVES) % len(styles)]) for index, name in enumerate(others)}
-    return {baseline: (INK[0], "-"), **chosen}
-
-
-def curves_panel(axes: Axes, curves: list[tuple[str, Curve]], look: dict[str, tuple[str, str]]) -> None:
-    """Draws the curves of one reference over the training steps."""
-    for experiment, (steps, values) in curves:
-        color, style = look[experiment]
-        axes.plot(steps, values, color=color, linestyle=style, marker="." if len(steps) == 1 else "", linewidth=1.1)
-    axes.set_xlabel("training step")
-    axes.set_ylabel("training loss")

@@ -11,9 +11,9 @@ from motion_ablation.records import CELL
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, Controls, Scale
 from motion_ablation.study.plan.cards import PLAIN
 from motion_ablation.study.plan.study import Study
+from motion_ablation.study.report.formats import RAW
 from motion_ablation.study.results import TRUTH, Results, noises_of
 
-RAW = " (raw)"
 MANY_LOST = 0.5
 
 
@@ -22,7 +22,7 @@ class Shown:
     """What tables are made from.
 
     Attributes:
-        frame: scores with the columns of :attr:`motion_ablation.study.results.Results.frame`, control rows included. A metric that is not
+        frame: scores with the columns of :func:`motion_ablation.study.results.Results.frame`, control rows included. A metric that is not
             shown as it was scored has its scores under ``METRIC (raw)`` too. scales: of the rescaled metrics, by metric and noise.
         notes: how to read what is not raw, and what is missing.
     """
@@ -54,7 +54,7 @@ def shown(study: Study, frame: pd.DataFrame, controls: Controls) -> Shown:
     """
     rows = pd.concat([part for part in (frame, controls.frame) if len(part)] or [frame], ignore_index=True)
     scales: dict[tuple[str, str], Scale] = {}
-    notes = [*cautions(study), *controls.notes]
+    notes = [*controls.notes]
     parts = [rows]
     own_noise = next(iter(noises_of(frame.loc[frame["experiment"] == study.cards[0].baseline, "noise"])), "")
     for metric in study.metrics:
@@ -95,13 +95,13 @@ def _beyond_floor(rows: pd.DataFrame) -> pd.Series:
     return beyond.where(rows["experiment"] != SHUFFLED)  # the backbone on the same cell was scored against another reference
 
 
-def cautions(study: Study) -> list[str]:
+def cautions(results: Results) -> list[str]:
     """What the runs' protocols say against the study's metrics: warnings, and tracks that were lost on the way."""
     found: dict[str, list[str]] = {}
     lost: dict[str, list[float]] = {}
-    for each in Results(study).finished:
+    for each in results.finished:
         for metric, protocol in each.protocols.items():
-            if metric in study.metrics:
+            if metric in results.study.metrics:
                 found.setdefault(metric, []).extend([protocol["warning"]] if "warning" in protocol else [])
                 lost.setdefault(metric, []).extend([protocol["lost_tracks"]] if "lost_tracks" in protocol else [])
     notes = [f"{metric.replace('_', ' ')}: {warning}." for metric, warnings in found.items() for warning in dict.fromkeys(warnings)]

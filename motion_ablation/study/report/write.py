@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from motion_ablation import __version__
 from motion_ablation.data.video import replacing
-from motion_ablation.study.analysis.controls import controls
-from motion_ablation.study.analysis.resampling import Resampler
-from motion_ablation.study.analysis.statistics import comparisons
+from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.figures import save, styled
-from motion_ablation.study.report.filmstrips import filmstrips
-from motion_ablation.study.report.forest import drawn, forest
-from motion_ablation.study.report.html import html
-from motion_ablation.study.report.latex import latex
-from motion_ablation.study.report.presentation import shown
-from motion_ablation.study.report.sheet import gather, rows_of, write_sheets
-from motion_ablation.study.report.table import table
-from motion_ablation.study.results import Results, noises_of
+from motion_ablation.study.report import formats
+from motion_ablation.study.report.build import build_report
+from motion_ablation.study.report.figures import curve_drawings, forest_drawings, write_figures
+from motion_ablation.study.report.model import MARK, Report
+from motion_ablation.study.report.videos import strips, write_sheets
+from motion_ablation.study.results import Results
 
-TENSORBOARD = "study"
-FIGURES = "figures"
+FILTERS = ("number", "signed", "probability", "heading", "anchor", "paragraphs", "aligned", "latex")  # of formats.py
+# Of LaTeX templates, where braces are LaTeX's own.
+BRACKETS = {"block": ("<%", "%>"), "variable": ("<<", ">>"), "comment": ("<#", "#>")}
+TEX = {f"{kind}_{end}_string": text for kind, pair in BRACKETS.items() for end, text in zip(("start", "end"), pair, strict=True)}
 
 
 def write_report(study: Study) -> str:
@@ -35,45 +35,54 @@ def write_report(study: Study) -> str:
     ``report.html`` (all of it, in one file that needs no network), ``table.md``, ``table.tex``, ``scores.csv``, ``scores.parquet``,
     ``figures/`` (forest plots and frames over time, as PNG and PDF), ``sheets/``, and the TensorBoard run ``study``.
     """
-    results = Results(study)
-    compared = comparisons(study, results.frame, Resampler(results))
-    shows = shown(study, results.frame, controls(results))
-    text = table(study, compared, shows)
-    written = {
-        "table.md": text,
-        "table.tex": latex(study, shows, compared),
-        "scores.csv": results.csv(),
-        "report.html": html(study, shows, compared),
-    }
+    report = build_report(study)
+    text, results = markdown(report), Results(study)
+    written = {"table.md": text, "table.tex": latex(report), "scores.csv": results.csv(), "report.html": html(report)}
     for name, content in written.items():
         with replacing(study.folder / name) as part:
             part.write_text(content, encoding="utf-8")
     with replacing(study.folder / "scores.parquet") as part:
         results.frame.to_parquet(part, index=False)
-    figures = write_figures(results, shows.comparisons(compared))
-    write_sheets(results)
-    _write_tensorboard(study.folder / TENSORBOARD, text, figures)
+    figures = write_figures(report, study.folder / "figures")
+    write_sheets(report.films, study.folder / "sheets")
+    _write_tensorboard(study.folder / "study", text, figures)
     return text
 
 
-def write_figures(results: Results, compared: pd.DataFrame) -> list[Path]:
-    """Writes ``figures/forest-CARD-NOISE`` and ``figures/frames-REFERENCE-NOISE`` (the first prompt and seed), each as PNG and PDF."""
-    study, folder = results.study, results.study.folder / FIGURES
-    shutil.rmtree(folder, ignore_errors=True)
-    written: dict[Path, list[Path]] = {}
-    with styled():
-        for card in study.cards:
-            for noise in noises_of(compared["noise"]):
-                rows = drawn(compared[(compared["card"] == card.name) & (compared["noise"] == noise)])
-                if len(rows):
-                    stem = folder / f"forest-{card.path.stem}-{noise}"
-                    written[stem] = save(forest(rows), stem)
-        for row in rows_of(results):
-            stem = folder / f"frames-{row.reference}-{row.noise}"
-            videos = {} if stem in written else gather(results, row)[0]
-            if videos:
-                written[stem] = save(filmstrips(videos, row), stem)
-    return [path for paths in written.values() for path in paths]
+def markdown(report: Report) -> str:
+    """``table.md``."""
+    return re.sub(r"\n{3,}", "\n\n", _printed("table.md.jinja", report=report, notes=_notes())).strip() + "\n"
+
+
+def latex(report: Report) -> str:
+    """``table.tex``: booktabs tables, which compile alone and can be put into a document with ``\\input``."""
+    return _printed("table.tex.jinja", TEX, report=report)
+
+
+def html(report: Report) -> str:
+    """``report.html``: one page that needs nothing beside it: no network, no script, no other file."""
+    key, curves = curve_drawings(report)
+    pictures = {"forests": forest_drawings, "key": key, "curves": curves, "films": strips(report.films)}
+    # Everything that a user can name (prompts, experiments, cards, references, errors) is escaped by the template.
+    return _printed("report.html.jinja", {"autoescape": True}, report=report, notes=_notes(), version=__version__, **pictures)
+
+
+def _notes() -> str:
+    """How to read the tables, as Markdown."""
+    return _printed("notes.md.jinja", itself=ITSELF, shuffled=SHUFFLED, mark=MARK)
+
+
+def _printed(template: str, options: dict[str, Any] | None = None, **context: Any) -> str:
+    pages = Environment(
+        loader=PackageLoader("motion_ablation.study.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **(options or {}),
+    )
+    pages.filters.update({name: getattr(formats, name) for name in FILTERS})
+    return pages.get_template(template).render(**context)
 
 
 def _write_tensorboard(folder: Path, text: str, figures: list[Path]) -> None:

@@ -17,9 +17,8 @@ from motion_ablation.study.analysis.intervals import holm, interval
 from motion_ablation.study.analysis.statistics import COMPARISON, SAME, UNSURE, clusters_of, common_of, comparisons, paired, verdict_of
 from motion_ablation.study.plan.run import write_json
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.latex import latex
-from motion_ablation.study.report.presentation import Shown
-from motion_ablation.study.report.table import table
+from motion_ablation.study.report.build import build_report
+from motion_ablation.study.report.write import latex, markdown
 from motion_ablation.study.results import Results
 
 
@@ -188,13 +187,13 @@ def test_a_verdict_on_some_of_the_references_says_so(tmp_path: Path, study_maker
     frame = Results(study).frame
     compared = comparisons(study, frame)
     assert _row(compared, experiment="other")["verdict"].endswith(" (on 2 of 3 references)")
-    text = table(study, compared)
+    text = markdown(build_report(study, compared))
     assert "(on 2 of 3 references)" in text
     (study.run_of("other", "c").folder / "result.json").unlink()
     frame = Results(study).frame
     compared = comparisons(study, frame)
     assert _row(compared, experiment="other")["verdict"] == "better (on 1 of 3 references)"
-    made = latex(study, Shown(frame), compared)
+    made = latex(build_report(study, compared))
     assert "other (1 of 3 references)" in made and "mathbf" not in made, "a mean over other references is not the best of a column"
 
 
@@ -212,7 +211,7 @@ def test_a_noise_that_the_baseline_does_not_have_is_compared_with_its_own(tmp_pa
     scores = {name: own.set_index(["reference", "prompt", "seed"])["score"] for name, own in frame.groupby("experiment")}
     assert row["difference"] == pytest.approx((scores["other"] - scores["baseline"]).groupby("reference").mean().mean())
     assert _row(compared, experiment="no_motion")["noise"] == "blend", "what has no such noise is not compared there"
-    text = table(study, compared)
+    text = markdown(build_report(study, compared))
     inverted = text[text.index("## Initial noise: inverted") :]
     assert "paired differences from baseline (blend noise), inverted noise" in inverted and "| no_motion" not in inverted
 

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.films import films
+from motion_ablation.study.report.build import films_of
+from motion_ablation.study.report.videos import strips
 from motion_ablation.study.report.write import write_report
 from motion_ablation.study.results import Results
 
@@ -125,15 +126,17 @@ def test_the_page_holds_the_findings(page: Page, reported: Study) -> None:
 
 
 def test_rows_of_videos_are_in_step_and_bounded(reported: Study) -> None:
-    shown, left_out = films(Results(reported))
-    assert len(shown) == 3 * 2 * 2 * 2 and not left_out
-    assert [film.row.seed for film in shown] == [0] * 12 + [1] * 12, "first seeds come first"
-    assert shown[0].columns[:3] == ["reference", "baseline", "no_motion"] and "same" not in shown[0].columns
-    assert shown[0].size == (128 * len(shown[0].columns), 128)
-    sizes = [len(film.moving) + len(film.still) for film in shown]
-    assert len(films(Results(reported), limit=1)[0]) == 1
-    some, rest = films(Results(reported), limit=sum(sizes[:5]))
-    assert [film.row for film in some] == [film.row for film in shown[:5]] and len(rest) == 19
+    films = films_of(Results(reported))
+    shown = strips(films)
+    assert len(shown) == len(films) == 3 * 2 * 2 * 2
+    assert [strip.film.seed for strip in shown] == [0] * 12 + [1] * 12, "first seeds come first"
+    columns = shown[0].film.columns
+    assert columns[:3] == ["reference", "baseline", "no_motion"] and "same" not in columns
+    assert shown[0].size == (128 * len(columns), 128)
+    sizes = [len(strip.moving) + len(strip.still) for strip in shown]
+    assert len(strips(films, limit=1)) == 1
+    some = strips(films, limit=sum(sizes[:5]))
+    assert [strip.film for strip in some] == films[:5] == [strip.film for strip in shown[:5]]
     with Image.open(io.BytesIO(base64.b64decode(shown[0].moving.split(",")[1]))) as film:
         times = []
         for frame in range(5):
@@ -147,9 +150,9 @@ def test_a_missing_video_is_grey_and_said_to_be_missing(tmp_path: Path, fake: Ca
     study = fake(tmp_path, ("a",))
     for path in (tmp_path / "finer" / "a" / "frames").glob("*_0_blend.npz"):
         path.unlink()
-    film = films(Results(study))[0][0]
-    assert film.absent == ["finer"] and "finer" in film.columns
-    with Image.open(io.BytesIO(base64.b64decode(film.still.split(",")[1]))) as picture:
+    film = films_of(Results(study))[0]
+    assert set(film.columns) - set(film.videos) == {"finer"}
+    with Image.open(io.BytesIO(base64.b64decode(strips([film])[0].still.split(",")[1]))) as picture:
         left = 128 * film.columns.index("finer")
         pixels = picture.convert("L").crop((left + 16, 16, left + 112, 112))
         assert all(abs(value - 128) < 6 for value in pixels.getextrema())

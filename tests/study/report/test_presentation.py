@@ -14,7 +14,8 @@ from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, Controls, Scale
 from motion_ablation.study.analysis.statistics import comparisons
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.presentation import RAW, cautions, shown
+from motion_ablation.study.report.formats import RAW
+from motion_ablation.study.report.presentation import cautions, shown
 from motion_ablation.study.results import Results, as_frame
 
 METRIC = "motion_fidelity"
@@ -101,10 +102,9 @@ def test_without_the_floor_it_is_raw_and_that_is_said(study: Study, monkeypatch:
     assert any("`no_motion`, beyond which it is to be shown, has no result" in note for note in found.notes)
 
 
-def test_what_the_protocols_say_against_a_metric_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_protocols_say_against_a_metric_is_told_once() -> None:
     few = {"warning": "16 frames < 64 feature dimensions: singular covariance, biased distance"}
     protocols = [{"fid": few, "motion_fidelity": {"lost_tracks": lost}, "kid": few} for lost in (0.2, 0.7)]
-    results = SimpleNamespace(finished=[SimpleNamespace(protocols=each) for each in protocols])
-    monkeypatch.setattr("motion_ablation.study.report.presentation.Results", lambda study: results)
-    notes = cautions(SimpleNamespace(metrics=["fid", "motion_fidelity"]))  # type: ignore[arg-type]
+    finished = [SimpleNamespace(protocols=each) for each in protocols]
+    notes = cautions(SimpleNamespace(study=SimpleNamespace(metrics=["fid", "motion_fidelity"]), finished=finished))  # type: ignore[arg-type]
     assert len(notes) == 2 and notes[0].startswith("fid: 16 frames < 64") and "20% to 70% of a run's tracks were lost" in notes[1]

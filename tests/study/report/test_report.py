@@ -17,9 +17,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from motion_ablation.study.plan.run import write_json
 from motion_ablation.study.plan.study import Study
+from motion_ablation.study.report import model
 from motion_ablation.study.report.configs import differences
 from motion_ablation.study.report.curves import curve_of, smoothed, thinned, training_curves
-from motion_ablation.study.report.latex import HEAD, escape
+from motion_ablation.study.report.formats import latex
 from motion_ablation.study.report.write import write_report
 from motion_ablation.study.results import Results
 
@@ -54,8 +55,7 @@ def check_latex(text: str) -> None:
     assert text.rstrip().endswith("\\studyend")
     plain = re.sub(r"\\[\\{}$&#%_^~]", "", text)
     assert plain.count("{") == plain.count("}") and plain.count("$") % 2 == 0
-    last = HEAD.splitlines()[-1]
-    body = plain[plain.index(last) + len(last) :]
+    body = plain.split("as wide as the page at most\n")[1]
     assert not re.search(r"[#%^~<>|\"]|[^\x00-\x7fÀ-ÿ]", body)
     assert not re.search(r"_", re.sub(r"\\label\{[^}]*\}", "", body))
     for columns, rows in re.findall(r"\\begin\{tabular\}\{@\{\}(l\w+)@\{\}\}(.*?)\\bottomrule", text, flags=re.S):
@@ -93,9 +93,9 @@ def test_the_latex_compiles(inside: bool, reported: Study, tmp_path: Path) -> No
 
 
 def test_latex_prints_any_text() -> None:
-    assert escape("a_b & 50% {x} $ # ~ ^ \\") == r"a\_b \& 50\% \{x\} \$ \# \textasciitilde{} \textasciicircum{} \textbackslash{}"
-    assert escape("café ± “q” ↑\n日") == r"café $\pm$ ``q'' $\uparrow$ ?"
-    assert escape('ő"ð') == "o''?"
+    assert latex("a_b & 50% {x} $ # ~ ^ \\") == r"a\_b \& 50\% \{x\} \$ \# \textasciitilde{} \textasciicircum{} \textbackslash{}"
+    assert latex("café ± “q” ↑\n日") == r"café $\pm$ ``q'' $\uparrow$ ?"
+    assert latex('ő"ð') == "o''?"
 
 
 def test_figures_fit_a_paper(reported: Study) -> None:
@@ -160,3 +160,11 @@ def test_a_study_without_results_has_a_report(tmp_path: Path, fake: Callable[...
     assert {path.name for path in tmp_path.iterdir()} >= WRITTEN
     check_latex((tmp_path / "table.tex").read_text(encoding="utf-8"))
     assert pd.read_parquet(tmp_path / "scores.parquet").empty
+
+
+def test_what_is_told_is_made_without_what_is_drawn() -> None:
+    """The report's data and words know neither figures nor videos: a change of a plot cannot change a table."""
+    folder = Path(model.__file__).parent
+    for name in ("build", "configs", "curves", "formats", "model", "presentation"):
+        found = re.findall(r"^ *(?:from|import) (\S+)", (folder / f"{name}.py").read_text(encoding="utf-8"), flags=re.M)
+        assert found and not [each for each in found if re.search(r"matplotlib|PIL|report\.(figures|style|videos|write)", each)], name

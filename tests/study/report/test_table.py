@@ -13,22 +13,13 @@ import pytest
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED
 from motion_ablation.study.analysis.statistics import COMPARISON, MISSING, SAME, UNSURE, comparisons
+from motion_ablation.study.markdown import grid
 from motion_ablation.study.plan.run import write_json
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.table import (
-    Estimate,
-    arrow,
-    difference,
-    failures,
-    frame_estimate,
-    grid,
-    heading,
-    number,
-    paired_table,
-    signed,
-    table,
-    verdicts,
-)
+from motion_ablation.study.report.build import build_report, findings, frame_estimate
+from motion_ablation.study.report.formats import heading, number, signed
+from motion_ablation.study.report.model import CardSection, Estimate, NoiseSection, Report, ScoreTable
+from motion_ablation.study.report.write import markdown
 from motion_ablation.study.results import Results, as_frame
 
 
@@ -73,7 +64,7 @@ def test_with_one_reference_the_error_is_over_trainings_or_else_over_videos() ->
 
 
 def test_the_text_holds_the_numbers_the_failures_and_the_shared_runs(study: Study) -> None:
-    text = table(study)
+    text = markdown(build_report(study))
     found = frame_estimate(_of(study, "baseline", "blend", "text_similarity"))
     rows = {line.split("|")[1].strip(): line for line in text.split("## Initial noise: random")[0].splitlines() if line.startswith("|")}
     assert f" {found} " in rows["baseline"] and "1,234" in rows["baseline"] and " 12 " in rows["baseline"]
@@ -83,11 +74,11 @@ def test_the_text_holds_the_numbers_the_failures_and_the_shared_runs(study: Stud
     assert "- broken/c-s0: not run yet" in text
     assert text.index("noise: blend") < text.index("noise: random"), "the paper's setting comes first"
     assert "text similarity ↑" in text and "fid ↓" in text and SAME in text
-    assert len(failures(study)) == 2
+    assert len(build_report(study).lost) == 2
 
 
 def test_differences_have_intervals_and_verdicts(study: Study) -> None:
-    text = table(study)
+    text = markdown(build_report(study))
     compared = comparisons(study, Results(study).frame)
     row = compared.query("experiment == 'no_motion' and noise == 'blend' and metric == 'text_similarity'").iloc[0]
     assert f"{signed(row['difference'])} [{signed(row['low'])}, {signed(row['high'])}]" in text
@@ -117,7 +108,17 @@ def _compared(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_a_difference_in_a_cell(changes: dict[str, Any], text: str) -> None:
-    assert difference(_compared(**changes)) == text
+    (finding,) = findings(pd.DataFrame([_compared(**changes)]))
+    assert [str(row) for row in finding.comparisons] == [text]
+
+
+def _printed(rows: list[dict[str, Any]]) -> list[str]:
+    """The lines that ``table.md`` has of these comparisons, beneath their table."""
+    card = CardSection("Card", "card", "Why?", "baseline", findings(pd.DataFrame(rows)), ScoreTable([], []))
+    section = NoiseSection("random", "", ScoreTable(["fid"], []), None, [card])
+    text = markdown(Report("", "baseline", [], {"Backbone": ""}, {}, 0, [], [section], [], [], {}, [], [], []))
+    _, found, rest = text.partition("### Card: paired differences from baseline, random noise\n\n")
+    return rest.split("**Scores.**")[0].strip().split("\n\n", 1)[1].splitlines() if found else []
 
 
 def test_verdicts_in_words() -> None:
@@ -129,7 +130,7 @@ def test_verdicts_in_words() -> None:
         _compared(metric="trajectory_error", verdict=UNSURE, detectable=float("nan")),
         _compared(experiment="lost", verdict=MISSING, difference=float("nan")),
     ]
-    assert verdicts(pd.DataFrame(rows)).splitlines() == [
+    assert _printed(rows) == [
         "In brackets: the smallest true difference that would have been found.",
         "",
         "- `other`: text similarity better by 0.200; fid worse by 0.250; no difference shown in direction (0.150), "
@@ -138,21 +139,20 @@ def test_verdicts_in_words() -> None:
 
 
 def test_one_reference_is_said_to_be_one() -> None:
-    text = verdicts(pd.DataFrame([_compared(references=1, verdict="better (on this reference only)")]))
-    assert text.splitlines() == [
+    assert _printed([_compared(references=1, verdict="better (on this reference only)")]) == [
         "- `other`: text similarity better by 0.200.",
         "- All of this holds for this one reference only: nothing can be said of others.",
     ]
 
 
 def test_a_card_without_results_has_no_table() -> None:
-    assert paired_table(pd.DataFrame([_compared(verdict=MISSING, difference=float("nan"))])) == ""
+    assert _printed([_compared(verdict=MISSING, difference=float("nan"))]) == []
 
 
 def test_control_rows_are_in_the_table(tmp_path: Path, kept_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(METRICS["motion_fidelity"], "rescales", True)
     study = kept_study(tmp_path, prompts="p")
-    text = table(study)
+    text = markdown(build_report(study))
     rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in text.splitlines() if line.startswith("|")}
     columns = [cell.strip() for cell in next(line for line in text.splitlines() if line.startswith("| experiment")).split("|")[2:]]
     assert columns[:4] == ["text similarity ↑", "motion fidelity ↑", "motion fidelity (raw) ↑", "fid ↓"]
@@ -160,13 +160,13 @@ def test_control_rows_are_in_the_table(tmp_path: Path, kept_study: Callable[...,
     assert itself[:5] == ["-", "1.000 ± 0.000", "1.000 ± 0.000", "0.000 ± 0.000", "0"]
     assert shuffled[1].startswith("0.000") and shuffled[0] == rows["baseline"][0].strip() and shuffled[4] == "4"
     assert "motion fidelity, random noise: 0 is the mean of 'shuffled reference'" in text
-    assert table(study) == text, "a second report is the same"
+    assert markdown(build_report(study)) == text, "a second report is the same"
 
 
 def test_training_seeds_are_told_and_lost_runs_counted(tmp_path: Path, study_maker: Any) -> None:
     study = study_maker(tmp_path, lambda *where: 0.5, train_seeds=(3, 4))
     (study.run_of("other", "b", 4).folder / "result.json").unlink()
-    text = table(study)
+    text = markdown(build_report(study))
     assert "Training seeds: 3, 4." in text and "other (5 of 6 runs)" in text and "no_motion (" not in text
 
 
@@ -174,21 +174,21 @@ def test_results_of_another_recipe_are_not_shown(study: Study) -> None:
     result = study.runs[0].result()
     assert result is not None
     write_json(study.runs[0].folder / "result.json", {**result, "recipe": "another"})
-    assert any("no_motion/a-s0: not run yet" in line for line in failures(study))
-    assert "no_motion (2 of 3 references)" in table(study)
+    assert "no_motion/a-s0" in [run.name for run in build_report(study).lost if run.reason.startswith("not run yet")]
+    assert "no_motion (2 of 3 references)" in markdown(build_report(study))
 
 
 def test_a_study_without_results_says_so(study: Study) -> None:
     for run in study.runs:
         (run.folder / "result.json").unlink(missing_ok=True)
-    assert "No run has finished." in table(study)
+    assert "No run has finished." in markdown(build_report(study))
 
 
 def test_a_study_can_be_read_back_and_moved(study: Study) -> None:
     study.save()
-    before = table(study)
+    before = markdown(build_report(study))
     place = study.folder.rename(study.folder.with_name("moved"))
-    assert table(Study.load(place)) == before
+    assert markdown(build_report(Study.load(place))) == before
 
 
 def test_numbers_and_headings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def test_numbers_and_headings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [signed(value) for value in (0.1, -0.1, 0.0001, 0)] == ["+0.100", "-0.100", "0.000", "0.000"]
     assert heading("motion_fidelity (raw)") == "motion fidelity (raw) ↑"
     monkeypatch.setattr(METRICS["fid"], "higher_is_better", None)
-    assert (heading("fid"), arrow("fid")) == ("fid", "")
+    assert heading("fid") == "fid"
 
 
 def test_tables_line_up() -> None:
