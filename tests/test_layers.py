@@ -11,13 +11,14 @@ import pytest
 PACKAGE = "motion_ablation"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
-GROUND = {"registry", "records", "errors"}
+GROUND = {"registry", "records", "errors", "palette"}
 SIBLINGS = {"data", "backbones", "motion", "objectives", "initial_noise", "metrics"}
 
 # Each room and the other rooms that it may import. A room is a module or a subpackage of the package; within ``study`` each
 # subpackage or module is a room of its own.
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "palette": set(),
     "registry": set(),
     "records": {"registry"},
     "lora": {"records"},
@@ -27,8 +28,8 @@ ROOMS: dict[str, set[str]] = {
     "cache": GROUND | SIBLINGS,
     "module": GROUND | SIBLINGS | {"cache"},
     "pretrain": GROUND | {"data", "backbones", "metrics"},
-    "evaluation": GROUND | {"data", "metrics"},
-    "callbacks": GROUND | SIBLINGS | {"cache", "module", "pretrain"},
+    "evaluation": GROUND | {"data", "metrics", "cache"},
+    "callbacks": GROUND | SIBLINGS | {"cache", "evaluation", "module", "pretrain"},
     "configure": GROUND | SIBLINGS | {"module", "pretrain", "callbacks"},
     "study": set(),
     "study.markdown": set(),
@@ -36,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "study.results": GROUND | {"metrics", "study.plan"},
     "study.run": GROUND | SIBLINGS | {"cache", "module", "callbacks", "configure", "study.plan"},
     "study.kept": GROUND | SIBLINGS | {"cache", "callbacks", "study.plan", "study.results"},
-    "study.analysis": GROUND | SIBLINGS | {"cache", "study.plan", "study.results", "study.kept"},
+    "study.analysis": GROUND | SIBLINGS | {"cache", "evaluation", "study.plan", "study.results", "study.kept"},
     "study.report": GROUND
     | SIBLINGS
     | {"cache", "callbacks", "configure", "study.plan", "study.run", "study.results", "study.kept", "study.analysis", "study.markdown"},

@@ -1,7 +1,7 @@
 """Callbacks: metrics at validation, videos, and the run's files. Each reads the samples that a step generated once."""
 
-from motion_ablation.callbacks.base import SampleCallback, cell_of, gathered, merge_rows, run_folder
-from motion_ablation.callbacks.evaluation import MetricCallback, TruthCallback
+from motion_ablation.callbacks.base import SampleCallback, cell_of, gathered, run_folder
+from motion_ablation.callbacks.evaluation import EvaluationCallback
 from motion_ablation.callbacks.result import EmbeddingCallback, LossCurve, ResultCallback
 from motion_ablation.callbacks.videos import (
     PredictionWriter,
@@ -16,19 +16,17 @@ from motion_ablation.callbacks.videos import (
 
 __all__ = [
     "EmbeddingCallback",
+    "EvaluationCallback",
     "LossCurve",
-    "MetricCallback",
     "PredictionWriter",
     "ResultCallback",
     "SampleCallback",
-    "TruthCallback",
     "VideoCallback",
     "add_gif",
     "cell_of",
     "cell_stem",
     "gathered",
     "labelled",
-    "merge_rows",
     "run_folder",
     "sample_stem",
     "save_frames",

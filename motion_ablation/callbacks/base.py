@@ -65,11 +65,3 @@ class SampleCallback(Callback):
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.end(trainer, pl_module, "test")
-
-
-def merge_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Joins the scores of several metrics on the cell they belong to, in first-seen order."""
-    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in rows:
-        merged.setdefault(tuple(row[key] for key in ("reference", "prompt", "seed", "noise")), {}).update(row)
-    return list(merged.values())

@@ -14,14 +14,13 @@ from torch import Tensor
 from motion_ablation.cache.artefacts import Artefacts
 from motion_ablation.callbacks import cell_stem
 from motion_ablation.data.reference import ReferenceDataModule
-from motion_ablation.metrics import METRICS, VideoMetric
+from motion_ablation.metrics import METRICS, EvaluationConfig, VideoMetric
 from motion_ablation.records import Clip
 from motion_ablation.study.plan.study import Run, Study, read_result
 from motion_ablation.study.results import CELL, done_runs
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 MEASURED = ".measured"  # an experiment cannot be called so: it would be a hidden file
-CALLBACK = "MetricCallback"
 
 
 class NotKept(ValueError):
@@ -70,9 +69,9 @@ def metric_options(run: Run) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         raise NotKept(f"{run.name}/{path.name} is not there")
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    given = [callback["init_args"]["metric"] for callback in config["trainer"]["callbacks"] if callback["class_path"].endswith(CALLBACK)]
-    named = [{"name": metric} if isinstance(metric, str) else metric for metric in given]
-    return {metric["name"]: {key: value for key, value in metric.items() if key != "name"} for metric in named}
+    if "evaluation" not in config:
+        raise NotKept(f"{run.name} was scored by an older version; run the study again")
+    return EvaluationConfig(**config["evaluation"]).options()
 
 
 def build_metric(run: Run, name: str) -> VideoMetric:

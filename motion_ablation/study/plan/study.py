@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import yaml
 from motion_ablation.cache.addresses import INCIDENTAL as INCIDENTAL
 from motion_ablation.cache.addresses import addresses, recipe_of, training_recipe, trains_of
 from motion_ablation.cache.artefacts import content_hash
-from motion_ablation.configure.parse import resolve
+from motion_ablation.configure.parse import check_evaluation, resolve
 from motion_ablation.data.reference import Source, find_sources
 from motion_ablation.data.video import replacing
+from motion_ablation.metrics import EvaluationConfig
 from motion_ablation.module import BackboneConfig, load_backbone
 from motion_ablation.study.plan.cards import FLOOR, Card, CardError
 
@@ -170,14 +171,16 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
         raise CardError(f"training seeds must be different numbers from 0 to 2^32 - 1, not {' '.join(map(str, train_seeds))}")
     references = _references(options)
     sources = find_sources(references)
-    study = Study(folder, cards, list(experiments), [source.name for source in sources])
+    study = Study(folder, list(cards), list(experiments), [source.name for source in sources])
     owners: dict[str, str] = {}
     learnt: dict[str, str] = {}
+    configs: dict[str, dict[str, Any]] = {}
     for experiment, file in experiments.items():
         arguments = [*_config_arguments([*options.configs, str(file)]), *_arguments(references, options)]
         error, backbone, config = "", "", {}
         try:
-            config = resolve(arguments)
+            config = configs[experiment] = resolve(arguments)
+            check_evaluation(config)
             backbone = load_backbone(BackboneConfig(**config["model"]["backbone"])).fingerprint
             recipe, training = recipe_of(config, backbone), training_recipe(config, backbone)
         except Exception as caught:
@@ -205,6 +208,7 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
             study.runs.append(Run(experiment, source.name, place, given, whole, trains, reason, frozen, backbone, embedding, seed))
     study.train_seeds[:] = options.train_seeds or [next((run for run in study.runs if run.trains), study.runs[0]).train_seed]
     _check_factors(cards, learnt)
+    study.cards[:] = [card if card.metrics else replace(card, metrics=_metrics_of(card, configs)) for card in cards]
     errors = {run.error for run in study.runs}
     if len(errors) == 1 and "" not in errors:
         raise ValueError(errors.pop())
@@ -216,6 +220,12 @@ def one_line(error: BaseException) -> str:
     message = " ".join(str(error).split())
     plain = type(error) in (ValueError, FileNotFoundError) or not message
     return message[:500] if plain and message else f"{type(error).__name__}: {message}"[:500].removesuffix(": ")
+
+
+def _metrics_of(card: Card, configs: dict[str, dict[str, Any]]) -> list[str]:
+    """The metrics by which a card that names none compares: those of its baseline's evaluation."""
+    config = configs.get(card.baseline) or resolve([])
+    return EvaluationConfig(**config["evaluation"]).compared()
 
 
 def _check_factors(cards: list[Card], learnt: dict[str, str]) -> None:

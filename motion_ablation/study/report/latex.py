@@ -58,7 +58,7 @@ def latex(study: Study, shows: Shown, compared: pd.DataFrame) -> str:
     for noise in noises_of(compared["noise"]):
         own = shows.frame[shows.frame["noise"] == noise]
         for card in study.cards:
-            columns = [*shows.columns(card.metrics, noise), *truths_of(own)]
+            columns = list(dict.fromkeys([*shows.columns(card.metrics, noise), *truths_of(own)]))
             rows = compared[(compared["card"] == card.name) & (compared["noise"] == noise)]
             if len(rows):
                 tables.append(card_table(study, card, noise, columns, own, rows))

@@ -10,7 +10,7 @@ from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, Controls, Scale
 from motion_ablation.study.plan.cards import FLOOR
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.results import TRUTH, done_runs, noises_of
+from motion_ablation.study.results import done_runs, noises_of
 
 RAW = " (raw)"
 MANY_LOST = 0.5
@@ -57,8 +57,6 @@ def shown(study: Study, frame: pd.DataFrame, controls: Controls) -> Shown:
     parts = [rows]
     own_noise = next(iter(noises_of(frame.loc[frame["experiment"] == study.cards[0].baseline, "noise"])), "")
     for metric in study.metrics:
-        if metric in TRUTH:
-            continue
         name = metric.replace("_", " ")
         for noise in noises_of(frame["noise"]) if METRICS[metric].rescales else []:
             # From a noise that the baseline does not have, its own first one tells where 0 and 1 are.

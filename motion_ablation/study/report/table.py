@@ -18,7 +18,6 @@ from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.presentation import RAW, Shown, shown
 from motion_ablation.study.results import (
     NOISES,
-    TRUTH,
     done_runs,
     higher_is_better,
     noises_of,
@@ -27,7 +26,6 @@ from motion_ablation.study.results import (
     truths_of,
 )
 
-SPANS = {"trajectory_error": 8**0.5, "direction": 2.0, "prompt_colors": 1.0}  # greatest difference against the truth
 MARK = "°"
 NOTES = f"""\
 **Scores.** `±` is the standard error of the mean. Scores are averaged within each training, then within each reference; with several
@@ -206,7 +204,7 @@ def verdicts(compared: pd.DataFrame) -> str:
 def smallest(row: dict[str, Any]) -> str:
     """The smallest difference that would have been found, if there can be one; in the row's ``unit`` of the metric, if it has one."""
     metric = row["metric"]
-    low, high = (0.0, SPANS[metric]) if metric in TRUTH else METRICS[metric].range
+    low, high = METRICS[metric].range
     if not isfinite(row["detectable"]):
         return "no spread to judge by"
     return f"{number(row['detectable'])}" if row["detectable"] < (high - low) * row.get("unit", 1.0) else "none could be"
