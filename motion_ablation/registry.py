@@ -67,14 +67,30 @@ class Registry(Generic[T]):
         """First line of the entry's docstring."""
         return (inspect.getdoc(self[name]) or "").split("\n")[0]
 
+    def options(self, name: str) -> list[str]:
+        """Names of the options that an entry takes from a user."""
+        entry: Any = self[name]
+        return [key for key in inspect.signature(entry).parameters if key not in self.given]
+
     def check_options(self, name: str, options: Iterable[str]) -> None:
         """Refuses an unknown name, or an option that the entry does not take, listing the valid ones."""
-        entry: Any = self[name]
-        parameters = inspect.signature(entry).parameters
-        unknown = [key for key in options if key not in parameters or key in self.given]
+        takes = self.options(name)
+        unknown = [key for key in options if key not in takes]
         if unknown:
-            valid = ", ".join(key for key in parameters if key not in self.given) or "none"
+            valid = ", ".join(takes) or "none"
             raise UnknownName(f"{self.axis} '{name}' has no option '{unknown[0]}'. Options: {valid}")
+
+    def parse(self, spec: Any, where: str) -> tuple[str, dict[str, Any]]:
+        """Splits a name, or ``{name: ..., **options}``, and refuses what the axis does not know, naming the place in the YAML."""
+        spec = {"name": spec} if isinstance(spec, str) else spec
+        if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
+            raise ValueError(f"{where}: give a {self.axis} as {{name: ...}}. Choices: {', '.join(self)}")
+        options = {key: value for key, value in spec.items() if key != "name"}
+        try:
+            self.check_options(spec["name"], options)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        return spec["name"], options
 
     def build(self, name: str, /, **options: Any) -> Any:
         """Calls the entry with ``options``; an unknown option is refused with the valid ones listed."""

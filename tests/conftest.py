@@ -151,15 +151,7 @@ def zeroscope_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-ENCODER_OPTIONS = {"text_similarity": "encoder", "temporal_consistency": "encoder", "fid": "features"}
-
-
 def _tiny_settings(folder: Path, backbone: Path, clip: Path) -> dict[str, Any]:
-    callbacks = yaml.safe_load((ROOT / "motion_ablation" / "configure" / "defaults.yaml").read_text())["trainer"]["callbacks"]
-    for callback in callbacks:
-        metric = callback.get("init_args", {}).get("metric")
-        if metric and metric["name"] in ENCODER_OPTIONS:
-            metric[ENCODER_OPTIONS[metric["name"]]] = str(clip)
     return {
         "model": {
             "backbone": {"source": str(backbone)},
@@ -176,8 +168,8 @@ def _tiny_settings(folder: Path, backbone: Path, clip: Path) -> dict[str, Any]:
                 "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
                 "init_args": {"save_dir": str(folder / "runs"), "name": "fit", "version": "", "default_hp_metric": False},
             },
-            "callbacks": callbacks,
         },
+        "evaluation": {"encoder": str(clip)},
     }  # fmt: skip
 
 

@@ -190,10 +190,10 @@ def test_the_model_reproduces_the_reduced_study_and_scales_its_parts() -> None:
 
 @pytest.fixture
 def tiny(tiny_settings: dict[str, Any]) -> Iterator[studies.Size]:
-    model, data, trainer = (tiny_settings[section] for section in ("model", "data", "trainer"))
+    model, data = (tiny_settings[section] for section in ("model", "data"))
     extra = {
         "model.backbone": model["backbone"], "model.sampling.inversion_steps": 2, "data.frames": 4, "data.size": 16,
-        "data.prompts": data["prompts"], "data.seeds": [0], "trainer.accelerator": "cpu", "trainer.callbacks": trainer["callbacks"],
+        "data.prompts": data["prompts"], "data.seeds": [0], "trainer.accelerator": "cpu", "evaluation": tiny_settings["evaluation"],
         "trainer.log_every_n_steps": 1,
     }  # fmt: skip
     yield studies.Size(2, 2, ("builtin:orbit",), tuple(extra.items()))

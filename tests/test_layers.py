@@ -11,13 +11,14 @@ import pytest
 PACKAGE = "motion_ablation"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
-GROUND = {"registry", "records", "errors"}
+GROUND = {"registry", "records", "errors", "palette"}
 SIBLINGS = {"data", "backbones", "motion", "objectives", "initial_noise", "metrics"}
 
 # Each room and the other rooms that it may import. A room is a module or a subpackage of the package; within ``study`` each
 # subpackage or module is a room of its own.
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "palette": set(),
     "registry": set(),
     "records": {"registry"},
     "lora": {"records"},
@@ -27,8 +28,8 @@ ROOMS: dict[str, set[str]] = {
     "cache": GROUND | SIBLINGS,
     "module": GROUND | SIBLINGS | {"cache"},
     "pretrain": GROUND | {"data", "backbones", "metrics"},
-    "evaluation": GROUND | {"data", "metrics"},
-    "callbacks": GROUND | SIBLINGS | {"cache", "module", "pretrain"},
+    "evaluation": GROUND | {"data", "metrics", "cache"},
+    "callbacks": GROUND | SIBLINGS | {"cache", "evaluation", "module", "pretrain"},
     "configure": GROUND | SIBLINGS | {"module", "pretrain", "callbacks"},
     "study": set(),
     "study.markdown": set(),
@@ -36,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "study.finished": GROUND | SIBLINGS | {"callbacks", "study.plan"},
     "study.results": GROUND | {"metrics", "cache", "study.plan", "study.finished"},
     "study.run": GROUND | SIBLINGS | {"cache", "module", "callbacks", "configure", "study.plan"},
-    "study.analysis": GROUND | SIBLINGS | {"cache", "study.plan", "study.results", "study.finished"},
+    "study.analysis": GROUND | SIBLINGS | {"cache", "evaluation", "study.plan", "study.results", "study.finished"},
     "study.report": GROUND
     | SIBLINGS
     | {"cache", "callbacks", "configure", "study.plan", "study.run", "study.results", "study.finished", "study.analysis", "study.markdown"},

@@ -13,10 +13,9 @@ from motion_ablation.cache.code import code_of
 from motion_ablation.data.reference import Source
 from motion_ablation.data.world.builtin import builtin
 from motion_ablation.initial_noise import INITIAL_NOISES
-from motion_ablation.metrics import METRICS
+from motion_ablation.metrics import METRICS, EvaluationConfig
 from motion_ablation.motion import MotionConfig
 from motion_ablation.motion.adapters import ADAPTERS
-from motion_ablation.motion.config import named
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
@@ -71,8 +70,9 @@ def recipe_of(config: dict[str, Any], backbone: str) -> str:
         config: the resolved configuration. backbone: fingerprint of its weights.
     """
     entries = [*_learning(config), *_motion(config, debiases=True), *(INITIAL_NOISES[name] for name in config["data"]["noises"])]
-    metrics = [callback.get("init_args", {}).get("metric") for callback in config["trainer"]["callbacks"]]
-    return content_hash([code_of("result", *entries), _kept(config), backbone, [metric_version(metric) for metric in metrics if metric]])
+    metrics = EvaluationConfig(**config["evaluation"]).options()
+    versions = [metric_version({"name": name, **options}) for name, options in metrics.items()]
+    return content_hash([code_of("result", *entries), _kept(config), backbone, versions])
 
 
 def training_recipe(config: dict[str, Any], backbone: str) -> str:
@@ -133,7 +133,7 @@ def metric_version(metric: dict[str, Any]) -> list[Any]:
     Raises:
         ValueError: for an unknown metric or option.
     """
-    name, options = named(METRICS, metric, "MetricCallback.metric")
+    name, options = METRICS.parse(metric, "evaluation.metrics")
     defaults = {key: parameter.default for key, parameter in inspect.signature(METRICS[name]).parameters.items()}
     named_files = [value for value in (defaults | options).values() if isinstance(value, str)]
     folders = [SHAPES_CLIP if value == "shapes" else Path(value.partition(":")[2] or value).expanduser() for value in named_files]

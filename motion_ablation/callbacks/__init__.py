@@ -1,7 +1,7 @@
 """Callbacks: metrics at validation, videos, and the run's files. Each reads the samples that a step generated once."""
 
-from motion_ablation.callbacks.base import SampleCallback, gathered, merge_rows, run_folder
-from motion_ablation.callbacks.evaluation import MetricCallback, TruthCallback
+from motion_ablation.callbacks.base import SampleCallback, gathered, run_folder
+from motion_ablation.callbacks.evaluation import EvaluationCallback
 from motion_ablation.callbacks.result import EmbeddingCallback, ResultCallback
 from motion_ablation.callbacks.training import Training
 from motion_ablation.callbacks.videos import (
@@ -17,18 +17,16 @@ from motion_ablation.callbacks.videos import (
 
 __all__ = [
     "EmbeddingCallback",
-    "MetricCallback",
+    "EvaluationCallback",
     "PredictionWriter",
     "ResultCallback",
     "SampleCallback",
     "Training",
-    "TruthCallback",
     "VideoCallback",
     "add_gif",
     "cell_stem",
     "gathered",
     "labelled",
-    "merge_rows",
     "run_folder",
     "sample_stem",
     "save_frames",

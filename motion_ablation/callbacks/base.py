@@ -60,11 +60,3 @@ class SampleCallback(Callback):
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.end(trainer, pl_module, "test")
-
-
-def merge_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Joins the scores of several metrics on the cell they belong to, in first-seen order."""
-    merged: dict[Cell, dict[str, Any]] = {}
-    for row in rows:
-        merged.setdefault(Cell.of(row), {}).update(row)
-    return list(merged.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -13,9 +14,10 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from motion_ablation.callbacks.base import SampleCallback, merge_rows, run_folder
-from motion_ablation.callbacks.evaluation import MetricCallback, TruthCallback
+from motion_ablation.callbacks.base import SampleCallback, run_folder
+from motion_ablation.callbacks.evaluation import EvaluationCallback
 from motion_ablation.callbacks.training import Training
+from motion_ablation.evaluation.evaluator import json_ready
 
 
 class EmbeddingCallback(Callback):
@@ -35,7 +37,7 @@ class EmbeddingCallback(Callback):
 
 
 class ResultCallback(SampleCallback):
-    """Writes ``result.json`` after validation: configuration, seed, versions, timings, parameter counts, loss curve, scores.
+    """Writes ``result.json`` after validation: configuration, seed, versions, timings, parameter counts, loss curve, scores (null for NaN).
 
     Also gives TensorBoard's HParams tab the hyper-parameters with the metrics, so that runs can be compared.
 
@@ -89,10 +91,8 @@ class ResultCallback(SampleCallback):
             module.log("step", float(self.training.steps), rank_zero_only=True)
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        scorers = [c for c in trainer.callbacks if isinstance(c, MetricCallback | TruthCallback)]  # type: ignore[attr-defined]
-        values: dict[str, float] = {}
-        for scorer in scorers:
-            values.update(scorer.values)
+        scorers = [callback for callback in trainer.callbacks if isinstance(callback, EvaluationCallback)]  # type: ignore[attr-defined]
+        values = {name: value for scorer in scorers for name, value in scorer.values.items()}
         result = {
             "status": "done",
             "config": self.config,
@@ -108,13 +108,13 @@ class ResultCallback(SampleCallback):
             "seconds": round(time.time() - self.started, 2),
             "backbone": module.backbone.fingerprint,
             "metrics": values,
-            "protocols": {c.name: next(iter(c.states.values())).protocol for c in scorers if isinstance(c, MetricCallback) and c.states},
-            "cells": merge_rows([row for scorer in scorers for row in scorer.rows]),
+            "protocols": {name: protocol for scorer in scorers for name, protocol in scorer.protocols.items()},
+            "cells": [row for scorer in scorers for row in scorer.rows],
         }
         folder = run_folder(trainer)
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / "result.json.part"
-        part.write_text(json.dumps(result, indent=1, default=str) + "\n")
+        part.write_text(json.dumps(json_ready(result), indent=1, default=str) + "\n")
         os.replace(part, folder / "result.json")
         self._log_hparams(trainer, module, values)
 
@@ -130,7 +130,7 @@ class ResultCallback(SampleCallback):
         flat |= {"lr": module.optimizer_config.lr, "guidance": module.sampling.guidance, "parameters": module.embeddings.parameter_count}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(flat, {f"hp/{name}": value for name, value in values.items()})
+                logger.log_hyperparams(flat, {f"hp/{name}": value for name, value in values.items() if not math.isnan(value)})
 
 
 def trained_steps(trainer: L.Trainer) -> int:

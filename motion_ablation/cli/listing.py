@@ -27,7 +27,7 @@ AXES: dict[str, Registry[Any]] = {
     "objectives (model.objective)": OBJECTIVES,
     "initial noises (data.noises)": INITIAL_NOISES,
     "backbones (model.backbone)": BACKBONES,
-    "metrics (trainer.callbacks)": METRICS,
+    "metrics (evaluation.metrics)": METRICS,
 }
 
 # What has no registry, since it names places and times instead of ways.

@@ -110,12 +110,13 @@ def _check_tree(content: Any, schema: Schema | None, where: tuple[str, ...]) -> 
         _check_tree(content.get("init_args"), constructor_schema(cls) if cls else None, (*where, "init_args"))
         return
     for name, value in content.items():
-        if schema is not None and str(name) not in schema:
-            raise _unknown(str(name), where, schema)
-        nested = schema[str(name)] if schema is not None else None
+        name = str(name).removesuffix("+")  # the parser's way to add to a list
+        if schema is not None and name not in schema:
+            raise _unknown(name, where, schema)
+        nested = schema[name] if schema is not None else None
         listed = isinstance(value, list) or (isinstance(value, dict) and "class_path" in value)
         if nested or listed:
-            _check_tree(value, constructor_schema(nested) if nested else None, (*where, str(name)))
+            _check_tree(value, constructor_schema(nested) if nested else None, (*where, name))
 
 
 def _import(class_path: Any) -> Any:

@@ -23,29 +23,39 @@ def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
     """
     from lightning.pytorch.cli import LightningCLI
 
-    from motion_ablation.callbacks import ResultCallback
+    from motion_ablation.callbacks import EvaluationCallback, ResultCallback
     from motion_ablation.data.reference import ReferenceDataModule
     from motion_ablation.initial_noise import INITIAL_NOISES
+    from motion_ablation.metrics import EvaluationConfig
     from motion_ablation.module import MotionInversion
     from motion_ablation.motion.config import named
 
     arguments = sys.argv[1:] if arguments is None else arguments
-    check_keys(arguments, MotionInversion, ReferenceDataModule)
+    check_keys(arguments, MotionInversion, ReferenceDataModule, EvaluationConfig)
 
     class MotionCLI(LightningCLI):
-        """Refuses data that cannot work before the model loads, and hands the resolved configuration to the run's ``result.json``."""
+        """Refuses what cannot work before the model loads, adds the evaluation to the trainer's callbacks, and hands the resolved
+        configuration to the run's ``result.json``."""
+
+        def add_arguments_to_parser(self, parser: Any) -> None:
+            parser.add_class_arguments(EvaluationConfig, "evaluation")
 
         def before_instantiate_classes(self) -> None:
-            data = _plain((self.config[self.subcommand] if self.subcommand else self.config)["data"])
+            config = _plain(self.config[self.subcommand] if self.subcommand else self.config)
+            data = config["data"]
             ReferenceDataModule(**data)
             for noise in data["noises"]:
                 named(INITIAL_NOISES, noise, "data.noises")
+            if self.subcommand != "predict":
+                check_evaluation(config)
 
         def after_instantiate_classes(self) -> None:
             config = self.config[self.subcommand] if self.subcommand else self.config
+            evaluation = EvaluationCallback(EvaluationConfig(**_plain(config["evaluation"])))
+            self.trainer.callbacks.insert(0, evaluation)  # type: ignore[attr-defined]  # before what writes its scores
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, ResultCallback):
-                    keep = ("seed_everything", "model", "data")
+                    keep = ("seed_everything", "model", "data", "evaluation")
                     callback.config = {key: _plain(config[key]) for key in keep if key in config}
                     if callback.config["model"]["embedding"]:  # it brings its own motion
                         callback.config["model"]["motion"] = self.model.motion_config.to_dict()
@@ -75,12 +85,16 @@ def resolve(arguments: list[str]) -> dict[str, Any]:
     from lightning.pytorch.cli import LightningCLI
 
     from motion_ablation.data.reference import ReferenceDataModule
+    from motion_ablation.metrics import EvaluationConfig
     from motion_ablation.module import MotionInversion
 
-    check_keys(arguments, MotionInversion, ReferenceDataModule)
+    check_keys(arguments, MotionInversion, ReferenceDataModule, EvaluationConfig)
 
     class Parsed(LightningCLI):
         """Stops once the arguments are parsed."""
+
+        def add_arguments_to_parser(self, parser: Any) -> None:
+            parser.add_class_arguments(EvaluationConfig, "evaluation")
 
         def _set_seed(self) -> None:
             pass
@@ -97,8 +111,20 @@ def resolve(arguments: list[str]) -> dict[str, Any]:
     return resolved
 
 
-def check_keys(arguments: list[str], model: Any = None, data: Any = None) -> None:
-    """Refuses an unknown key in the arguments or their files with ``ValueError``; without a class, ``model`` and ``data`` hold any."""
+def check_evaluation(config: dict[str, Any]) -> None:
+    """Refuses a configuration whose videos could not be scored; see ``EvaluationConfig.check`` for what it raises."""
+    from motion_ablation.metrics import EvaluationConfig
+
+    EvaluationConfig(**config["evaluation"]).check(config["model"]["backbone"]["source"])
+
+
+def check_keys(arguments: list[str], model: Any = None, data: Any = None, evaluation: Any = None) -> None:
+    """Refuses an unknown key in the arguments or their files with ``ValueError``.
+
+    Args:
+        model, data, evaluation: the classes that these sections configure; without one, ``model`` and ``data`` hold any key, and there is
+            no ``evaluation``.
+    """
     from lightning.pytorch import Trainer
     from lightning.pytorch.cli import LightningCLI
 
@@ -108,7 +134,7 @@ def check_keys(arguments: list[str], model: Any = None, data: Any = None) -> Non
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
     warnings.filterwarnings("ignore", message=r"`LightningModule.configure_optimizers` returned `None`")
     keys: dict[str, Any] = dict.fromkeys(("config", "seed_everything", "optimizer", "lr_scheduler"))
-    keys |= {"trainer": Trainer, "model": model, "data": data}
+    keys |= {"trainer": Trainer, "model": model, "data": data} | ({"evaluation": evaluation} if evaluation else {})
     for command, given in LightningCLI.subcommands().items():
         if command in arguments[:1]:
             keys |= dict.fromkeys(name for name in inspect.signature(getattr(Trainer, command)).parameters if name not in {"self", *given})

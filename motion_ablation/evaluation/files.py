@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import warnings
@@ -14,12 +13,12 @@ from typing import Any
 from motion_ablation.data.reference import caption_beside
 from motion_ablation.data.video import VideoError, read_clip, replacing, shape_of
 from motion_ablation.errors import MissingWeights
-from motion_ablation.metrics import METRICS, VideoMetric
+from motion_ablation.evaluation.evaluator import Evaluator, json_ready
+from motion_ablation.metrics import METRICS, EvaluationConfig
 from motion_ablation.records import Clip, Sample
 
 ITSELF = "the reference itself"
 SHORT_SIDE = 512
-NETWORK_OPTIONS = ("encoder", "features")
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Scores:
 
     def to_json(self) -> str:
         """Everything; NaN as null."""
-        return json.dumps(_plain(vars(self)), indent=1) + "\n"
+        return json.dumps(json_ready(vars(self)), indent=1) + "\n"
 
     def to_table(self) -> str:
         """Markdown, as plain text too: a row per video, a column per metric."""
@@ -69,22 +68,6 @@ def read_whole(path: Path, frames: int, fps: float | None) -> Clip:
     return Clip(pictures, rate, caption_beside(path), path.name)
 
 
-def make_metrics(names: Sequence[str], network: str, tracker: str) -> tuple[dict[str, VideoMetric], dict[str, str]]:
-    """The metrics, on one image-text network and one tracker, and why some cannot be had."""
-    found: dict[str, VideoMetric] = {}
-    skipped: dict[str, str] = {}
-    for name in names:
-        parameters = inspect.signature(METRICS[name]).parameters
-        options: dict[str, Any] = {key: network for key in NETWORK_OPTIONS if key in parameters and name != "subject_consistency"}
-        if "tracker" in parameters:
-            options["tracker"] = tracker
-        try:
-            found[name] = METRICS.build(name, **options)
-        except MissingWeights as error:
-            skipped[name] = str(error)
-    return found, skipped
-
-
 def score_files(
     reference: str | Path,
     videos: Sequence[str | Path],
@@ -101,8 +84,8 @@ def score_files(
 
     Args:
         reference, videos: whatever the data module reads: mp4, webm, mov, gif, folders of images.
-        metrics: registered names; None: all. prompt: the text of every video; a video's own ``.txt`` beside it goes before; without any,
-            text similarity is left out for that video.
+        metrics: registered names; None: all but those that judge the built-in world only. prompt: the text of every video; a video's own
+            ``.txt`` beside it goes before; without any, text similarity is left out for that video.
         network: source of CLIP (``shapes``, a folder, a hub id). tracker: ``opencv``, ``raft``, ``cotracker3``, each also ``NAME:PATH``.
         frames: most frames read. fps: rate to read at; None: each video's own. track: wraps the videos, to show progress.
 
@@ -112,7 +95,8 @@ def score_files(
     """
     if not videos:
         raise ValueError("no videos to score")
-    chosen, skipped = make_metrics(list(metrics or METRICS.names()), network, tracker)
+    evaluator, skipped = _evaluator(metrics or [name for name in METRICS if not METRICS[name].requires_truth], network, tracker)
+    chosen = evaluator.metrics
     source = read_whole(Path(reference), frames, fps)
     rows = []
     for number, path in enumerate(track([Path(reference), *map(Path, videos)])):
@@ -123,7 +107,10 @@ def score_files(
             if ("prompt" in metric.reads and not sample.prompt) or (number == 0 and not metric.per_sample):
                 continue
             try:
-                row.update(_score(name, metric, sample))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # lost tracks show in the protocol
+                    scores = evaluator.score(name, [sample])
+                row.update({name: scores[0]} if scores else {})
             except MissingWeights as error:
                 if metrics:
                     raise
@@ -132,18 +119,24 @@ def score_files(
             except ValueError as error:
                 raise VideoError(f"{path}: {name}: {error}") from error
         rows.append(row)
-    sets = {name: float(metric.compute()) for name, metric in chosen.items() if not metric.per_sample}
+    sets = {name: evaluator.value(name) for name, metric in chosen.items() if not metric.per_sample}
     if any("prompt" in metric.reads for metric in chosen.values()) and not any(row["prompt"] for row in rows):
         chosen = {name: metric for name, metric in chosen.items() if "prompt" not in metric.reads}
         skipped["text_similarity"] = "no prompt: give --prompt, or write VIDEO.txt beside VIDEO.mp4"
     return Scores(str(reference), rows, sets, {name: metric.protocol for name, metric in chosen.items()}, skipped)
 
 
-def _score(name: str, metric: VideoMetric, sample: Sample) -> dict[str, float]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # lost tracks show in the protocol
-        scores = metric.update_samples([sample])
-    return {name: scores[0]} if scores else {}
+def _evaluator(names: Iterable[str], network: str, tracker: str) -> tuple[Evaluator, dict[str, str]]:
+    """The metrics, on one image-text network and one tracker, and why some cannot be had."""
+    options: dict[str, dict[str, Any]] = {}
+    skipped: dict[str, str] = {}
+    for name, own in EvaluationConfig([*names], network, tracker).options().items():
+        try:
+            METRICS.build(name, **own)
+            options[name] = own
+        except MissingWeights as error:
+            skipped[name] = str(error)
+    return Evaluator(options), skipped
 
 
 def write_json(path: str | Path, scores: Scores) -> None:
@@ -159,11 +152,3 @@ def _arrow(name: str) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

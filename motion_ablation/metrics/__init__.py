@@ -4,6 +4,8 @@ from motion_ablation.metrics.appearance_leakage import AppearanceLeakage, appear
 from motion_ablation.metrics.background_consistency import BackgroundConsistency, vbench_consistency
 from motion_ablation.metrics.base import METRICS, PerSampleMetric, VideoMetric
 from motion_ablation.metrics.calibrated_motion import calibrated_motion_fidelity
+from motion_ablation.metrics.config import EvaluationConfig
+from motion_ablation.metrics.direction import Direction, direction
 from motion_ablation.metrics.diversity import Diversity, diversity
 from motion_ablation.metrics.dynamic_degree import DynamicDegree, dynamic_degree
 from motion_ablation.metrics.frechet import FrechetDistance, frechet_from_features
@@ -20,12 +22,14 @@ from motion_ablation.metrics.networks.encoders import (
 )
 from motion_ablation.metrics.networks.inception import InceptionFeatures
 from motion_ablation.metrics.networks.vision import VisionEncoder, load_vision
+from motion_ablation.metrics.prompt_colors import PromptColors
 from motion_ablation.metrics.subject_consistency import SubjectConsistency
 from motion_ablation.metrics.temporal_consistency import TemporalConsistency, temporal_consistency
 from motion_ablation.metrics.text_similarity import TextSimilarity, text_similarity
 from motion_ablation.metrics.tracking.raft import RaftTracker
 from motion_ablation.metrics.tracking.trackers import CoTracker3Tracker, OpenCVTracker, load_tracker
 from motion_ablation.metrics.tracking.tracks import Tracker, Tracks, track_videos
+from motion_ablation.metrics.trajectory_error import TrajectoryError, trajectory_error
 
 __all__ = [
     "METRICS",
@@ -33,8 +37,10 @@ __all__ = [
     "BackgroundConsistency",
     "ClipEncoder",
     "CoTracker3Tracker",
+    "Direction",
     "Diversity",
     "DynamicDegree",
+    "EvaluationConfig",
     "FrechetDistance",
     "ImageEncoder",
     "ImageTextEncoder",
@@ -44,16 +50,19 @@ __all__ = [
     "MotionSmoothness",
     "OpenCVTracker",
     "PerSampleMetric",
+    "PromptColors",
     "RaftTracker",
     "SubjectConsistency",
     "TemporalConsistency",
     "TextSimilarity",
     "Tracker",
     "Tracks",
+    "TrajectoryError",
     "VideoMetric",
     "VisionEncoder",
     "appearance_leakage",
     "calibrated_motion_fidelity",
+    "direction",
     "diversity",
     "dmt_motion_fidelity",
     "dynamic_degree",
@@ -70,5 +79,6 @@ __all__ = [
     "text_similarity",
     "track_correlations",
     "track_videos",
+    "trajectory_error",
     "vbench_consistency",
 ]

@@ -37,6 +37,7 @@ class AppearanceLeakage(PerSampleMetric):
     """
 
     name = "appearance_leakage"
+    sources = ("encoder",)
     reads = ("frames", "reference")
     higher_is_better = False
     beyond_floor = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,21 +56,30 @@ class VideoMetric(Metric):
     """A metric over generated videos.
 
     Attributes:
-        name: its registry name. reads: which of ``frames``, ``reference``, ``prompt`` its update takes, in this order.
+        name: its registry name. reads: what its update takes, in this order: ``frames``, ``reference`` (its frames), and any other field
+            of :class:`~motion_ablation.records.Sample` (``prompt``, ``seed``) or of its reference (``truth``, ``caption``).
+        sources: options of its constructor that name networks or files on disk; their content belongs to what determines the score.
+        shares: such options that take a setting of all metrics where they are not set, with its name; see ``metrics.config``.
         higher_is_better: the direction; None where neither is better. range: the least and greatest value. unit: what the number counts.
         per_sample: whether every video has a score of its own, whose mean is the result.
         rescales: whether tables show it from 0, where other references score, to 1, where the reference itself scores.
         beyond_floor: whether tables show it as the difference from what the backbone without motion scores on the same cell.
+        compared: whether cards that do not name their metrics compare by it.
+        requires_truth: whether it judges the built-in world only, so that real videos score NaN; tables show it apart, where it is known.
     """
 
     name: str
     reads: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    shares: Mapping[str, str] = {"encoder": "encoder", "tracker": "tracker"}
     higher_is_better: bool | None = True
     range: tuple[float, float]
     unit: str
     per_sample: bool
     rescales: bool = False
     beyond_floor: bool = False
+    compared: bool = True
+    requires_truth: bool = False
     is_differentiable = False
     full_state_update = False
 
@@ -99,7 +108,11 @@ class VideoMetric(Metric):
 
 
 class PerSampleMetric(VideoMetric):
-    """A metric that scores each video: subclasses give the stateless :meth:`score`, the result is its mean (NaN with no video)."""
+    """A metric that scores each video: subclasses give the stateless :meth:`score`, the result is the mean.
+
+    A video that cannot be judged scores NaN and is left out of the mean, which is NaN without any video. Further states must be sums, so
+    that scores that were kept can stand in for videos.
+    """
 
     per_sample = True
     total: Tensor
@@ -120,21 +133,32 @@ class PerSampleMetric(VideoMetric):
         self.add(self.score(*inputs, **named))
 
     def add(self, scores: Tensor) -> None:
-        """Adds the scores ``(b,)`` of a batch of videos to the state."""
+        """Adds the scores ``(b,)`` of a batch of videos to the state, without those that are NaN."""
         scores = scores.double()
         self._latest = scores.tolist()
-        self.total = self.total + scores.sum().to(self.total.device)
-        self.count = self.count + len(scores)
+        known = scores[~scores.isnan()]
+        self.total = self.total + known.sum().to(self.total.device)
+        self.count = self.count + len(known)
 
     def last_scores(self) -> list[float]:
         return self._latest
 
+    def sums(self) -> dict[str, Tensor]:
+        """The state: what :meth:`merge_state` of another metric like this adds to its own, as if it had seen the same videos."""
+        return {name: value for name, value in self.metric_state.items() if isinstance(value, Tensor)}
+
     def compute(self) -> Tensor:
-        """Mean score of all videos, a float64 scalar."""
+        """Mean score of all videos that could be judged, a float64 scalar."""
         return self.total / self.count
 
 
-def _gather(samples: Sequence[Sample], name: str) -> Tensor | list[str]:
-    if name == "prompt":
-        return [sample.prompt for sample in samples]
-    return torch.stack([sample.frames if name == "frames" else sample.reference.frames for sample in samples])
+def field_of(sample: Sample, name: str) -> Any:
+    """What an entry of ``reads`` stands for: the reference's frames, or a field of the sample or of its reference."""
+    if name == "reference":
+        return sample.reference.frames
+    return getattr(sample, name) if hasattr(sample, name) else getattr(sample.reference, name)
+
+
+def _gather(samples: Sequence[Sample], name: str) -> Any:
+    values = [field_of(sample, name) for sample in samples]
+    return torch.stack(values) if isinstance(values[0], Tensor) else values

@@ -46,8 +46,10 @@ class Diversity(VideoMetric):
     """
 
     name = "diversity"
+    sources = ("encoder",)
     reads = ("frames",)
     higher_is_better = True
+    compared = False
     range = (0.0, 2.0)
     unit = "cosine distance"
     per_sample = False

@@ -112,6 +112,7 @@ class MotionFidelity(PerSampleMetric):
     """
 
     name = "motion_fidelity"
+    sources = ("tracker",)
     reads = ("frames", "reference")
     higher_is_better = True
     range = (-1.0, 1.0)

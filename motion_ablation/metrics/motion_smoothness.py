@@ -54,6 +54,7 @@ class MotionSmoothness(TrackMetric):
 
     name = "motion_smoothness"
     higher_is_better = True
+    compared = False
     range = (0.0, 1.0)
     unit = "share of steady velocity"
     frames_needed = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class SetDistance(VideoMetric):
     """
 
     reads: tuple[str, ...] = ("frames", "reference")
+    sources = ("features", "against")
+    shares: Mapping[str, str] = {"features": "encoder"}
     higher_is_better = False
     per_sample = False
     formula: str

@@ -47,6 +47,7 @@ class TemporalConsistency(PerSampleMetric):
     """
 
     name = "temporal_consistency"
+    sources = ("encoder",)
     reads = ("frames",)
     higher_is_better = True
     range = (-1.0, 1.0)

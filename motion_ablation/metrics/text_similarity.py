@@ -38,6 +38,7 @@ class TextSimilarity(PerSampleMetric):
     """
 
     name = "text_similarity"
+    sources = ("encoder",)
     reads = ("frames", "prompt")
     higher_is_better = True
     range: tuple[float, float] = (-1.0, 1.0)

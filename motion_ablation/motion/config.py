@@ -20,17 +20,8 @@ WHEN = ("train", "generate", "both")
 
 
 def named(axis: Registry[Any], spec: Any, where: str) -> tuple[str, dict[str, Any]]:
-    """Splits ``{name: ..., **options}`` and refuses what the axis does not know, naming the place in the YAML."""
-    if isinstance(spec, str):
-        spec = {"name": spec}
-    if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
-        raise ValueError(f"{where}: give a {axis.axis} as {{name: ...}}. Choices: {', '.join(axis)}")
-    options = {key: value for key, value in spec.items() if key != "name"}
-    try:
-        axis.check_options(spec["name"], options)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-    return spec["name"], options
+    """:meth:`Registry.parse`, by its older name."""
+    return axis.parse(spec, where)
 
 
 @dataclass

@@ -13,10 +13,10 @@ from einops import rearrange
 from PIL import Image
 
 from motion_ablation.backbones import UNet3DBackbone
-from motion_ablation.data.world.segmentation import object_centers, object_mask, shows_colors
 from motion_ablation.data.world.shapes import TRANSLATIONS, Scene, appearances, sample_scene
 from motion_ablation.data.world.stream import ShapesDataset
 from motion_ablation.metrics.networks.encoders import load_encoder
+from motion_ablation.metrics.segmentation import object_centers, object_mask, shows_colors
 from motion_ablation.pretrain.clip import AppearanceBatches
 
 TARGETS = {"clip_top1": 0.9, "prompt_colors": 0.85, "translation_direction": 0.7}

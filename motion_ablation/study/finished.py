@@ -14,12 +14,11 @@ from torch import Tensor
 
 from motion_ablation.callbacks import cell_stem
 from motion_ablation.data.reference import ReferenceDataModule
-from motion_ablation.metrics import METRICS, VideoMetric
+from motion_ablation.metrics import METRICS, EvaluationConfig, VideoMetric
 from motion_ablation.records import CELL, Cell, Clip
 from motion_ablation.study.plan.run import Run
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-CALLBACK = "MetricCallback"
 
 
 class NotThere(ValueError):
@@ -95,10 +94,10 @@ class Finished:
 
     def _metric_options(self) -> dict[str, dict[str, Any]]:
         """The metrics of the run's configuration and their options, by name."""
-        callbacks = self._config()["trainer"]["callbacks"]
-        given = [callback["init_args"]["metric"] for callback in callbacks if callback["class_path"].endswith(CALLBACK)]
-        named = [{"name": metric} if isinstance(metric, str) else metric for metric in given]
-        return {metric["name"]: {key: value for key, value in metric.items() if key != "name"} for metric in named}
+        config = self._config()
+        if "evaluation" not in config:
+            raise NotThere(f"{self.run.name} was scored by an older version; run the study again")
+        return EvaluationConfig(**config["evaluation"]).options()
 
     def _config(self) -> dict[str, Any]:
         path = self.run.folder / "config.yaml"

@@ -17,7 +17,6 @@ from motion_ablation.records import CELL
 from motion_ablation.study.finished import Finished
 from motion_ablation.study.plan.study import Study
 
-TRUTH: dict[str, bool | None] = {"trajectory_error": False, "direction": True, "prompt_colors": True}  # whether higher is better
 NOISES = {"blend": "the reference's inverted noise, blended: the paper's setting", "random": "random: isolates what the embedding does"}
 COLUMNS = ("experiment", "same_as", "reference", "train_seed", "prompt", "seed", "noise", "metric", "score")
 MEASURED = ".measured"  # an experiment cannot be called so: it would be a hidden file
@@ -114,18 +113,18 @@ def noises_of(names: Iterable[str]) -> list[str]:
 
 def higher_is_better(metric: str) -> bool | None:
     """Which way is better; None where neither is."""
-    return TRUTH[metric] if metric in TRUTH else METRICS[metric].higher_is_better
+    return METRICS[metric].higher_is_better
 
 
 def set_level(metric: str) -> bool:
     """Whether only a whole set of videos has a score."""
-    return metric not in TRUTH and not METRICS[metric].per_sample
+    return not METRICS[metric].per_sample
 
 
 def truths_of(frame: pd.DataFrame) -> list[str]:
-    """The measures against the built-in world's truth that were taken."""
-    taken = set(frame["metric"].unique())
-    return [metric for metric in TRUTH if metric in taken]
+    """The metrics of the built-in world's truth that have a score, in the frame's order."""
+    taken = frame.loc[frame["score"].notna(), "metric"].unique()
+    return [metric for metric in taken if metric in METRICS and METRICS[metric].requires_truth]
 
 
 def reference_means(frame: pd.DataFrame) -> pd.Series:

@@ -18,21 +18,21 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import motion_ablation
 from motion_ablation.callbacks import (
-    MetricCallback,
-    TruthCallback,
+    EvaluationCallback,
     VideoCallback,
     labelled,
-    merge_rows,
     run_folder,
     sample_stem,
     side_by_side,
 )
 from motion_ablation.cli.lightning import main
 from motion_ablation.data.world.shapes import Scene, render
+from motion_ablation.metrics import EvaluationConfig
 from motion_ablation.records import Clip, Sample
 
 DEFAULTS = yaml.safe_load((Path(motion_ablation.__file__).parent / "configure" / "defaults.yaml").read_text())
-METRICS = tuple(c["init_args"]["metric"]["name"] for c in DEFAULTS["trainer"]["callbacks"] if c["class_path"].endswith("MetricCallback"))
+METRICS = tuple(DEFAULTS["evaluation"]["metrics"])
+TRUTHS = ("trajectory_error", "direction", "prompt_colors")
 PER_SAMPLE = ("text_similarity", "motion_fidelity", "temporal_consistency")
 PROMPT = "a red triangle on a blue background"
 
@@ -44,6 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, settings_for: Callable[[Path],
     settings = settings_for(folder)
     settings["data"].update(prompts=[PROMPT, "a dog"], seeds=[0, 1], val_batch_size=3)
     settings["seed_everything"] = 11
+    settings["trainer"]["callbacks"] = DEFAULTS["trainer"]["callbacks"]
     (video,) = [c for c in settings["trainer"]["callbacks"] if c["class_path"].endswith("VideoCallback")]
     video["init_args"] = {"limit": 2, "frames": True}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -69,8 +70,8 @@ def test_result_holds_what_made_it_and_every_score(run: Path) -> None:
     assert 0 < result["parameters"]["trainable"] < result["parameters"]["frozen"]
     assert result["seconds"] > 0 and result["backbone"]
     expected = {f"{noise}/{name}" for noise in ("blend", "random") for name in METRICS}
-    truths = {f"{noise}/{name}" for noise in ("blend", "random") for name in ("trajectory_error", "direction", "prompt_colors")}
-    assert set(result["metrics"]) == expected | truths
+    assert set(TRUTHS) < set(METRICS) and set(result["metrics"]) == expected
+    assert result["config"]["evaluation"]["metrics"] == list(METRICS)
     assert all(np.isfinite(value) for value in result["metrics"].values())
     assert set(result["protocols"]) == set(METRICS)
 
@@ -87,7 +88,8 @@ def test_result_has_one_row_per_cell_and_its_mean_is_the_score(run: Path) -> Non
             assert len(scores) == 4
             assert np.mean(scores) == pytest.approx(result["metrics"][f"{noise}/{name}"], abs=1e-6)
     # Only the built-in world's prompts have colours to judge.
-    assert {cell["prompt"] for cell in cells if "trajectory_error" in cell} == {PROMPT}
+    assert {cell["prompt"] for cell in cells if cell["trajectory_error"] is not None} == {PROMPT}
+    assert "NaN" not in (run / "result.json").read_text()
 
 
 def test_tensorboard_has_scalars_playing_gifs_and_hyper_parameters(run: Path) -> None:
@@ -139,12 +141,6 @@ def test_a_stem_tells_cells_apart() -> None:
     assert "/" not in sample_stem(sample("../../etc/passwd"))
 
 
-def test_rows_of_a_cell_are_joined() -> None:
-    cell = {"reference": "a", "prompt": "b", "seed": 0, "noise": "c"}
-    rows = merge_rows([{**cell, "x": 1.0}, {**cell, "seed": 1, "x": 2.0}, {**cell, "y": 3.0}])
-    assert rows == [{**cell, "x": 1.0, "y": 3.0}, {**cell, "seed": 1, "x": 2.0}]
-
-
 def test_a_sheet_is_as_short_as_its_shortest_video() -> None:
     sheet = side_by_side([("one", torch.zeros(3, 3, 16, 16)), ("two", torch.ones(5, 3, 32, 32))], width=32)
     assert sheet.shape == (3, 3, 32 + 14, 64)
@@ -164,47 +160,49 @@ class Logged:
         self.values[name] = value
 
 
+def evaluated(metrics: list[Any], *validations: list[Sample]) -> tuple[EvaluationCallback, Logged, list[dict[str, float]]]:
+    """The callback and its module after these validations, sample by sample, and the values of each."""
+    callback, module = EvaluationCallback(EvaluationConfig(metrics)), Logged()
+    trainer: Any = SimpleNamespace(datamodule=SimpleNamespace(hparams={"noises": ["random", "blend"]}))
+    values = []
+    for samples in validations:
+        callback.start(trainer, module)
+        for one in samples:
+            callback.on_samples(trainer, module, [one])
+        callback.end(trainer, module, "val")
+        values.append(callback.values)
+    return callback, module, values
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
 def test_truth_is_judged_by_the_true_trajectory() -> None:
     scene = Scene("circle", "red", "blue", motion="moving right", travel=1.2)
     frames, truth = (torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in render(scene, 8, 64))
-    callback, module = TruthCallback(), Logged()
-    trainer: Any = SimpleNamespace()
-    callback.start(trainer, module)
     prompt = "a red circle on a blue background"
     right = sample(prompt, frames=frames, center=torch.from_numpy(truth.center))
     wrong = sample(prompt, noise="blend", frames=frames.flip(0), center=torch.from_numpy(truth.center))
-    callback.on_samples(trainer, module, [right])
-    callback.on_samples(trainer, module, [wrong, sample("a dog", frames=frames)])
-    callback.end(trainer, module, "val")
-    assert len(callback.rows) == 2
+    callback, module, _ = evaluated([*TRUTHS], [right, wrong, sample("a dog", frames=frames)])
+    assert [np.isnan([row[name] for name in TRUTHS]).all() for row in callback.rows] == [False, False, True]
     assert module.values["val/random/trajectory_error"] < 0.05 < 0.4 < module.values["val/blend/trajectory_error"]
     assert module.values["val/random/direction"] > 0.95 and module.values["val/blend/direction"] < -0.95
     assert module.values["val/random/prompt_colors"] == 1
-    callback.start(trainer, module)
-    callback.end(trainer, module, "val")
-    assert callback.rows == [] and callback.values == {}
+    callback, module, _ = evaluated([*TRUTHS], [])
+    assert callback.rows == [] and np.isnan(list(callback.values.values())).all() and module.values == {}, "NaN is not logged"
 
 
-def test_metric_callback_starts_afresh_at_every_validation(tiny_clip: Path) -> None:
-    callback, module = MetricCallback({"name": "text_similarity", "encoder": str(tiny_clip)}), Logged()
-    trainer: Any = SimpleNamespace(datamodule=SimpleNamespace(hparams={"noises": ["random", "blend"]}))
+def test_metrics_start_afresh_at_every_validation(tiny_clip: Path) -> None:
     samples = [sample(), sample("a dog", noise="blend")]
-    values = []
-    for batch in (samples, samples[::-1], [samples[0], samples[1], sample(seed=5)]):
-        callback.start(trainer, module)
-        for one in batch:
-            callback.on_samples(trainer, module, [one])
-        callback.end(trainer, module, "val")
-        values.append((callback.values["random/text_similarity"], len(callback.rows)))
-    assert values[0] == values[1] and values[0][1] == 2
-    assert values[2][1] == 3 and values[2][0] != values[0][0]
-    assert module.values["val/random/text_similarity"] == values[2][0]
+    batches = (samples, samples[::-1], [samples[0], samples[1], sample(seed=5)])
+    callback, module, values = evaluated([{"name": "text_similarity", "encoder": str(tiny_clip)}], *batches)
+    assert values[0] == values[1] and len(callback.rows) == 3
+    assert values[2]["random/text_similarity"] != values[0]["random/text_similarity"]
+    assert module.values["val/random/text_similarity"] == values[2]["random/text_similarity"]
 
 
 @pytest.mark.parametrize("metric", [{"name": "fdi"}, {"name": "fid", "feature": "x"}, {}])
 def test_an_unknown_metric_is_refused_when_it_is_named(metric: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="MetricCallback.metric: .*(Choices: .*fid, |Options: features)"):
-        MetricCallback(metric)
+    with pytest.raises(ValueError, match="evaluation.metrics: .*(Choices: .*fid, |Options: features)"):
+        EvaluationCallback(EvaluationConfig([metric]))
 
 
 def test_no_more_videos_are_shown_than_asked_for(tmp_path: Path) -> None:

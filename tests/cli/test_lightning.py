@@ -143,8 +143,16 @@ def test_the_defaults_are_the_paper_at_all_widths() -> None:
         ("--data.references=[builtin:orbti]", "unknown built-in reference 'orbti'. Choices: orbit"),
         ("--data.references=[none.mp4]", "none.mp4: no such file or folder"),
         (
-            "--trainer.callbacks+={class_path: motion_ablation.callbacks.MetricCallback, init_args: {metric: {name: fdi}}}",
-            "MetricCallback.metric: unknown metric 'fdi'. Did you mean 'fid'? Choices: appearance_leakage, ",
+            "--evaluation.metrics+=fdi",
+            "evaluation.metrics: unknown metric 'fdi'. Did you mean 'fid'? Choices: appearance_leakage, ",
+        ),
+        ("--evaluation.metrics=[{name: fid, feature: x}]", "evaluation.metrics: metric 'fid' has no option 'feature'. Options: features"),
+        ("--evaluation.metrics=[fid, {name: fid}]", "evaluation.metrics: 'fid' comes twice"),
+        ("--evaluation.encodr=x", "unknown key 'encodr' in evaluation. Did you mean 'encoder'? Choices: encoder, metrics, tracker"),
+        ("--evaluation.encoder=nobody/clip", "CLIP 'nobody/clip' is not complete"),
+        (
+            "--model.backbone.source=cerspense/zeroscope_v2_576w",
+            "evaluation.encoder is not set: the built-in CLIP cannot judge videos of 'cerspense/zeroscope_v2_576w' (text_similarity, ",
         ),
     ],
 )
@@ -162,6 +170,9 @@ def test_a_mistake_is_refused_before_weights(options: str, message: str, capsys:
             "trainer: {callbacks: [{class_path: motion_ablation.callbacks.VideoCallback, init_args: {limti: 3}}]}",
             "unknown key 'limti' in trainer.callbacks.0.init_args. Did you mean 'limit'? Choices: frames, limit",
         ),
+        ("evaluation: {metrics: [fdi]}", "evaluation.metrics: unknown metric 'fdi'"),
+        ("evaluation: {metrics+: [fdi]}", "evaluation.metrics: unknown metric 'fdi'"),
+        ("evaluation: {metrcs: [fid]}", "unknown key 'metrcs' in evaluation. Did you mean 'metrics'?"),
         ("model: {motion: {qk: {layout: {name: per_fram}}}}", "unknown layout 'per_fram'"),
     ],
 )

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from motion_ablation.metrics import METRICS, OpenCVTracker, Tracks, VideoMetric
+from motion_ablation.metrics import METRICS, OpenCVTracker, PerSampleMetric, Tracks, VideoMetric
+from motion_ablation.metrics.base import field_of
 from motion_ablation.records import Clip, Sample
 
 
@@ -50,9 +51,11 @@ def samples(count: int = 4, frames: int = 4) -> list[Sample]:
     """Two seeds of every reference and prompt."""
     rng = torch.Generator().manual_seed(0)
     images = torch.nn.functional.interpolate(torch.rand(count, 3, 6, 6, generator=rng), scale_factor=4, mode="bilinear")
-    clips = [Clip(torch.stack([image.roll(t, -1) for t in range(frames)]), 8.0, "", str(i)) for i, image in enumerate(images)]
+    truth = {"center": torch.linspace(-0.5, 0.5, frames)[:, None].repeat(1, 2)}
+    clips = [Clip(torch.stack([image.roll(t, -1) for t in range(frames)]), 8.0, "", str(i), truth=truth) for i, image in enumerate(images)]
     pairs = [(i, clips[i // 2]) for i in range(count)]
-    return [Sample(clips[i].frames.roll(i, -2) * 0.9, clip, "a" * (i // 2 + 1), i, "random") for i, clip in pairs]
+    prompts = [f"a {color} circle on a blue background" for color in ("red", "green", "cyan")]
+    return [Sample(clips[i].frames.roll(i, -2) * 0.9, clip, prompts[i // 2], i, "random") for i, clip in pairs]
 
 
 def value_of(name: str, batches: list[list[Sample]]) -> float:
@@ -76,7 +79,9 @@ class TestContract:
     def test_declares_itself(self, name: str) -> None:
         metric = build(name)
         assert metric.name == name and metric.unit and metric.higher_is_better in (True, False, None) and METRICS.describe(name)
-        assert set(metric.reads) <= {"frames", "reference", "prompt"} and metric.range[0] < metric.range[1]
+        assert "frames" in metric.reads and metric.range[0] < metric.range[1]
+        assert all(field_of(samples()[0], name) is not None for name in metric.reads)
+        assert set(metric.sources) <= set(METRICS.options(name))
         assert json.dumps(metric.protocol) and "formula" in metric.protocol
 
     def test_default_construction_is_free(self, name: str) -> None:
@@ -151,6 +156,30 @@ class TestContract:
     def test_mixed_shapes(self, name: str) -> None:
         assert math.isfinite(value_of(name, [[*samples(2), *samples(1, frames=3)]]))
 
+    def test_what_cannot_be_judged_is_left_out(self, name: str) -> None:
+        """A video of no known truth has no score, and changes no mean; only metrics that say so ask for the truth."""
+        metric, data = build(name), samples()
+        real = [replace(sample, prompt="a dog", reference=replace(sample.reference, truth={})) for sample in data[:2]]
+        scores = metric.update_samples([*real, *data[2:]])
+        if metric.requires_truth:
+            assert scores is not None and [math.isnan(score) for score in scores] == [True, True, False, False]
+            assert float(metric.compute()) == pytest.approx(sum(scores[2:]) / 2)
+        else:
+            assert in_range(metric) and not any(map(math.isnan, scores or []))
+
+    def test_kept_sums_stand_in_for_videos(self, name: str) -> None:
+        whole, part, other = build(name), build(name), build(name)
+        if not isinstance(whole, PerSampleMetric) or not isinstance(part, PerSampleMetric) or not isinstance(other, PerSampleMetric):
+            return
+        assert whole.sums().keys() == whole.metric_state.keys(), "every state is a sum"
+        whole.update_samples(samples())
+        part.update_samples(samples()[:1])
+        other.update_samples(samples()[1:])
+        part.merge_state({**other.sums()})
+        assert float(part.compute()) == pytest.approx(float(whole.compute()), abs=1e-6)
+        numbers = {key: value for key, value in whole.protocol.items() if isinstance(value, float)}
+        assert {key: part.protocol[key] for key in numbers} == pytest.approx(numbers, abs=1e-3)
+
     def test_reset(self, name: str) -> None:
         metric = build(name)
         metric.update_samples(samples())
@@ -163,7 +192,7 @@ class TestContract:
     ])  # fmt: skip
     def test_refuses_bad_frames(self, name: str, bad: torch.Tensor) -> None:
         metric = build(name)
-        inputs = {"frames": bad, "reference": torch.rand(1, 3, 3, 8, 8), "prompt": ["a"]}
+        inputs = {"frames": bad, "reference": torch.rand(1, 3, 3, 8, 8), "prompt": ["a"], "truth": [{}]}
         with pytest.raises(ValueError, match="frames"):
             metric.update(**{key: inputs[key] for key in metric.reads})
 

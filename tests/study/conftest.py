@@ -14,7 +14,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from motion_ablation.callbacks import MetricCallback, save_frames
+from motion_ablation.callbacks import save_frames
 from motion_ablation.metrics import METRICS as METRIC_REGISTRY
 from motion_ablation.records import Clip, Sample
 from motion_ablation.study.plan.cards import Card
@@ -23,7 +23,6 @@ from motion_ablation.study.plan.study import Study
 from motion_ablation.study.run.execute import save_reference
 
 ROOT = Path(__file__).parents[2]
-ENCODER_OPTIONS = {"text_similarity": "encoder", "temporal_consistency": "encoder", "fid": "features"}
 METRICS = ["text_similarity", "motion_fidelity", "temporal_consistency", "fid"]
 
 
@@ -31,13 +30,6 @@ METRICS = ["text_similarity", "motion_fidelity", "temporal_consistency", "fid"]
 def quick_config(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path, tiny_clip: Path) -> Path:
     """A file for ``--config`` with which any experiment runs in about a second."""
     folder = tmp_path_factory.mktemp("quick")
-    callbacks: list[dict[str, Any]] = yaml.safe_load((ROOT / "motion_ablation" / "configure" / "defaults.yaml").read_text())["trainer"][
-        "callbacks"
-    ]
-    for callback in callbacks:
-        metric = callback.get("init_args", {}).get("metric")
-        if metric and metric["name"] in ENCODER_OPTIONS:
-            metric[ENCODER_OPTIONS[metric["name"]]] = str(tiny_clip)
     settings = {
         "model": {
             "backbone": {"source": str(tiny_backbone)},
@@ -48,7 +40,8 @@ def quick_config(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path, 
             "references": ["builtin:orbit"], "frames": 4, "size": 16, "prompts": ["a red triangle on a blue background", "a blue cross"],
             "seeds": [0, 1], "steps_per_epoch": 2, "cache": str(folder / "references"),
         },
-        "trainer": {"accelerator": "cpu", "max_steps": 3, "log_every_n_steps": 1, "callbacks": callbacks},
+        "trainer": {"accelerator": "cpu", "max_steps": 3, "log_every_n_steps": 1},
+        "evaluation": {"encoder": str(tiny_clip)},
     }  # fmt: skip
     path = folder / "quick.yaml"
     path.write_text(yaml.safe_dump(settings))
@@ -161,11 +154,8 @@ def kept_study(tiny_clip: Path, study_maker: Any) -> Any:
                 result["metrics"][f"{samples[0].noise}/{name}"] = float(metric.compute())
                 result["protocols"][name] = {**metric.protocol, **(protocol or {})}
             write_json(run.folder / "result.json", result)
-            given = [
-                {"class_path": f"{MetricCallback.__module__}.MetricCallback", "init_args": {"metric": {"name": n, **options[n]}}}
-                for n in names
-            ]
-            (run.folder / "config.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": given}}))
+            given = [{"name": name, **own} for name, own in options.items()]
+            (run.folder / "config.yaml").write_text(yaml.safe_dump({"evaluation": {"metrics": given}}))
         return study
 
     return make

@@ -99,7 +99,9 @@ def test_directions_levels_and_orders() -> None:
     assert higher_is_better("fid") is False and higher_is_better("direction") is True
     assert set_level("fid") and not set_level("text_similarity") and not set_level("direction")
     assert noises_of(["other", "random", "blend", "random"]) == ["blend", "random", "other"]
-    assert truths_of(pd.DataFrame({"metric": ["fid", "direction", "direction"]})) == ["direction"]
+    assert truths_of(pd.DataFrame({"metric": ["fid", "direction", "direction"], "score": 1.0})) == ["direction"]
+    unknown = pd.DataFrame({"metric": ["direction", "trajectory_error (raw)"], "score": [np.nan, 1.0]})
+    assert truths_of(unknown) == [], "without a score it is not known"
 
 
 def test_every_video_is_in_the_csv(study: Study) -> None:

@@ -12,19 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_ablation.palette import COLORS as COLORS
+from motion_ablation.palette import SHAPES as SHAPES
+
 Array = NDArray[np.floating]
 
-COLORS: dict[str, tuple[float, float, float]] = {
-    "red": (0.92, 0.10, 0.10),
-    "green": (0.10, 0.72, 0.15),
-    "blue": (0.12, 0.22, 0.95),
-    "yellow": (0.97, 0.92, 0.10),
-    "purple": (0.60, 0.10, 0.78),
-    "orange": (1.00, 0.52, 0.00),
-    "cyan": (0.10, 0.85, 0.92),
-    "white": (0.97, 0.97, 0.97),
-}
-SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
 TRANSLATIONS = {"moving left": (-1, 0), "moving right": (1, 0), "moving up": (0, -1), "moving down": (0, 1)}
 MOTIONS = (
     *TRANSLATIONS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,10 +14,12 @@ from motion_ablation.data.world.shapes import render, sample_scene
 from motion_ablation.errors import MissingWeights
 from motion_ablation.evaluation.calibration.cases import CASES
 from motion_ablation.evaluation.calibration.ladders import Rung, appearance_ladder, caption_ladder, motion_ladder
+from motion_ablation.evaluation.evaluator import scores_of
 from motion_ablation.metrics import METRICS, PerSampleMetric, frechet_from_features, load_features, motion_fidelity
 from motion_ablation.metrics.calibrated_motion import calibrated_motion_fidelity
 from motion_ablation.metrics.kernel_distance import kernel_distance
 from motion_ablation.metrics.motion_fidelity import PROTOCOLS, dmt_motion_fidelity
+from motion_ablation.records import Clip, Sample
 
 Row = dict[str, Any]
 TARGETS = {"motion_fidelity": 0.95, "text_similarity": 0.95}
@@ -51,12 +52,9 @@ def _usable(metric: PerSampleMetric) -> bool:
 
 
 def score_videos(metric: PerSampleMetric, frames: Tensor, reference: Tensor) -> list[float]:
-    """Scores of ``(b, f, 3, h, w)`` against one reference ``(1, f', 3, h', w')``; a warning about lost tracks is in the score already."""
-    inputs = {"frames": frames, "reference": reference.expand(len(frames), -1, -1, -1, -1)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        scores: list[float] = metric.score(*(inputs[name] for name in metric.reads)).tolist()
-    return scores
+    """Scores of ``(b, f, 3, h, w)`` against one reference ``(1, f', 3, h', w')``."""
+    clip = Clip(reference[0], 8.0, "", "")
+    return scores_of(metric, [Sample(video, clip, "", index, "") for index, video in enumerate(frames)])
 
 
 def rank_motion(

@@ -8,9 +8,9 @@ The third control, the backbone without motion, is an ordinary experiment (``no_
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import isnan, nan
 from statistics import fmean
 from typing import Any
 
@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from motion_ablation.cache.code import code_of
-from motion_ablation.data.world.segmentation import against_truth
+from motion_ablation.evaluation.evaluator import scores_of
 from motion_ablation.metrics import METRICS, VideoMetric
 from motion_ablation.records import Cell, Clip, Sample
-from motion_ablation.study.finished import DEVICE, Finished, NotThere
-from motion_ablation.study.results import TRUTH, Results, as_frame, noises_of, reference_means, truths_of
+from motion_ablation.study.finished import DEVICE, Finished
+from motion_ablation.study.results import Results, as_frame, noises_of, reference_means, truths_of
 
 ITSELF = "reference itself"
 SHUFFLED = "shuffled reference"
@@ -57,7 +57,7 @@ class Controls:
 
     def scale(self, metric: str, noise: str) -> Scale | None:
         """Floor and ceiling of a metric that rescales; None for others, where either is missing, or without room between."""
-        if metric in TRUTH or not METRICS[metric].rescales:
+        if not METRICS[metric].rescales:
             return None
         own = self.frame[(self.frame["metric"] == metric) & (self.frame["noise"] == noise)]
         means = [float(reference_means(own[own["experiment"] == name]).mean()) for name in (SHUFFLED, ITSELF)]
@@ -68,7 +68,8 @@ class Controls:
 def controls(results: Results) -> Controls:
     """Scores the videos of the first card's baseline and their references; what was scored before is read from the study's folder.
 
-    Scores with each run's own configuration of a metric. Metrics that read a prompt say nothing of a reference by itself; those that do
+    Scores with each run's own configuration of a metric. Metrics that read a prompt say nothing of a reference by itself, unless they judge
+    it by its truth; those that do
     not read the reference are not changed by shuffling it and are copied. Of many references each video meets the next :data:`OTHERS`.
     """
     study, frame = results.study, results.frame
@@ -79,17 +80,13 @@ def controls(results: Results) -> Controls:
     scorer = _Scorer(results, baseline)
     noises = noises_of(frame["noise"])
     rows: list[tuple[Any, ...]] = []
-    for metric in study.metrics:
+    metrics = list(dict.fromkeys([*study.metrics, *truths_of(frame)]))
+    for metric in metrics:
         for done in runs:
             rows += [(ITSELF, *row) for row in scorer.attempt(scorer.itself, done, noises, metric)]
             if len(scorer.references) > 1:
                 rows += [(SHUFFLED, *row) for row in scorer.attempt(scorer.shuffled, done, done.cells, metric)]
-    if truths_of(frame):
-        try:
-            rows += scorer.truths(runs, noises)
-        except (NotThere, OSError) as error:
-            scorer.lose("the truth", error)
-    copied = frame[(frame["experiment"] == baseline) & frame["metric"].isin([name for name in study.metrics if not scorer.compares(name)])]
+    copied = frame[(frame["experiment"] == baseline) & frame["metric"].isin([name for name in metrics if not scorer.compares(name)])]
     unchanged = copied.assign(experiment=SHUFFLED, same_as="") if len(scorer.references) > 1 else copied.iloc[:0]
     made = as_frame((name, "", *row) for name, *row in rows)
     alone = [] if len(scorer.references) > 1 else [f"No row '{SHUFFLED}': it needs two references or more."]
@@ -116,6 +113,7 @@ class _Scorer:
         self._lost: dict[str, str] = {}
         self._measured = results.measured
         self._metrics: dict[tuple[str, str], VideoMetric] = {}
+        self._known: dict[str, Clip] = {}
 
     @property
     def notes(self) -> list[str]:
@@ -127,59 +125,37 @@ class _Scorer:
         try:
             return list(score(done, what, metric))
         except (ValueError, OSError) as error:
-            self.lose(metric, error)
+            self._lost.setdefault(metric, " ".join(str(error).split()))
             return []
 
-    def lose(self, metric: str, error: Exception) -> None:
-        """Notes why a metric has no control rows."""
-        self._lost.setdefault(metric, " ".join(str(error).split()))
-
-    def truths(self, runs: list[Finished], noises: list[str]) -> list[tuple[Any, ...]]:
-        """The measures against the truth: of every reference against its own, and of every video against the truth of other references."""
-        clips = {name: done.reference_clip() for name, done in self.references.items()}
-        rows: list[tuple[Any, ...]] = []
-        for name, clip in clips.items():
-            own = against_truth(clip.frames, clip.caption, clip.truth.get("center"))
-            seed = self.references[name].run.train_seed
-            rows += [(ITSELF, name, seed, "", None, noise, metric, score) for noise in noises for metric, score in own.items()]
-        for done in runs if len(clips) > 1 else []:
-            others = [clips[other.run.reference].truth["center"] for other in self._others(done.run.reference, "center", clips)]
-            for cell in done.cells:
-                frames = done.video(cell)
-                found = [against_truth(frames, cell.prompt, center) for center in others if len(center) == len(frames)]
-                for metric in found[0] if found else []:
-                    score = fmean(each[metric] for each in found)
-                    rows.append((SHUFFLED, *_key(done), cell.prompt, cell.seed, cell.noise, metric, score))
-        return rows
-
     def compares(self, metric: str) -> bool:
-        """Whether a metric reads the reference."""
-        return "reference" in METRICS[metric].reads
+        """Whether a metric reads the reference, or its truth."""
+        return not {"reference", "truth"}.isdisjoint(METRICS[metric].reads)
 
     def itself(self, done: Finished, noises: list[str], metric: str) -> Iterator[ScoreRow]:
-        """The reference's own score, the same under every initial noise; once per reference, for metrics that read no prompt."""
-        if "prompt" in METRICS[metric].reads or self.references[done.run.reference] is not done:
+        """The reference's own score, the same under every initial noise; once per reference."""
+        if ("prompt" in METRICS[metric].reads and not METRICS[metric].requires_truth) or self.references[done.run.reference] is not done:
             return
 
         def compute() -> dict[str, Tensor]:
-            frames, _ = done.reference_video()
-            return {"scores": torch.tensor([self._score(done, metric, [frames], frames)[0]], dtype=torch.float64)}
+            clip = self._clip(done, metric)
+            return {"scores": torch.tensor(self._score(done, metric, clip, [(clip.frames, clip.caption)])[:1], dtype=torch.float64)}
 
         score = float(self._get("itself", done, metric, {}, compute)["scores"])
-        yield from ((*_key(done), "", None, noise, metric, score) for noise in noises)
+        yield from ((*_key(done), "", None, noise, metric, score) for noise in noises if not isnan(score))
 
     def shuffled(self, done: Finished, cells: list[Cell], metric: str) -> Iterator[ScoreRow]:
-        """The mean score of every video, or of the set, over other references; for metrics that read the reference."""
+        """The mean score of every video, or of the set, over other references; for metrics that read the reference or its truth."""
         if not self.compares(metric):
             return
-        others = self._others(done.run.reference)
-        for noise in noises_of(cell.noise for cell in cells):
+        others = self._others(done.run.reference, metric)
+        for noise in noises_of(cell.noise for cell in cells) if others else []:
             own = [cell for cell in cells if cell.noise == noise]
 
             def compute(own: list[Cell] = own) -> dict[str, Tensor]:
-                videos = [done.video(cell) for cell in own]
-                scores = [self._score(done, metric, videos, other.reference_video()[0]) for other in others]
-                return {"scores": torch.tensor([fmean(column) for column in zip(*scores, strict=True)], dtype=torch.float64)}
+                videos = [(done.video(cell), cell.prompt) for cell in own]
+                scores = [self._score(done, metric, self._clip(other, metric), videos) for other in others]
+                return {"scores": torch.tensor([_mean(column) for column in zip(*scores, strict=True)], dtype=torch.float64)}
 
             recipe = {"others": [other.run.recipe for other in others], "noise": noise}
             found = self._get("shuffled", done, metric, recipe, compute)["scores"].tolist()
@@ -188,12 +164,23 @@ class _Scorer:
             else:
                 yield (*_key(done), "", None, noise, metric, found[0])
 
-    def _others(self, reference: str, knows: str = "", clips: dict[str, Clip] | None = None) -> list[Finished]:
-        """Runs of the references that follow in the study's order, round and round, each at most once; of those that know this truth."""
+    def _others(self, reference: str, metric: str) -> list[Finished]:
+        """Runs of the references that follow in the study's order, round and round, each at most once; of those whose truth is known, for
+        metrics that read it."""
         names = list(self.references)
         place = names.index(reference)
-        following = [name for name in names[place + 1 :] + names[:place] if clips is None or knows in clips[name].truth]
-        return [self.references[name] for name in following[:OTHERS]]
+        following = [self.references[name] for name in names[place + 1 :] + names[:place]]
+        if "truth" in METRICS[metric].reads:
+            following = [done for done in following if self._clip(done, metric).truth]
+        return following[:OTHERS]
+
+    def _clip(self, done: Finished, metric: str) -> Clip:
+        """A run's reference: as the run saw it; for a metric that asks for the truth, as it is in its file, with its caption and truth."""
+        if not METRICS[metric].requires_truth:
+            return Clip(done.reference_video()[0], 8.0, "", done.run.reference)
+        if done.run.reference not in self._known:
+            self._known[done.run.reference] = done.reference_clip()
+        return self._known[done.run.reference]
 
     def _get(
         self, kind: str, done: Finished, metric: str, recipe: dict[str, Any], compute: Callable[[], dict[str, Tensor]]
@@ -201,15 +188,15 @@ class _Scorer:
         recipe = {"code": code_of("score", METRICS[metric]), "control": kind, "run": done.run.recipe, "metric": metric, **recipe}
         return self._measured.get("controls", recipe, compute)
 
-    def _score(self, done: Finished, metric: str, videos: list[Tensor], reference: Tensor) -> list[float]:
-        """The score of every video, or the set's only one, against a reference."""
+    def _score(self, done: Finished, metric: str, reference: Clip, videos: list[tuple[Tensor, str]]) -> list[float]:
+        """The score of every video with its prompt, or the set's only one, against a reference."""
         built = self._metrics.get((done.run.name, metric))
         if built is None:
             built = self._metrics[done.run.name, metric] = done.metric(metric)
-        built.reset()
-        clip = Clip(reference, 8.0, "", done.run.reference)
-        samples = [Sample(frames, clip, "", 0, "").to(DEVICE) for frames in videos]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # lost tracks: the runs' protocols count them
-            scores = built.update_samples(samples)
-        return scores if scores is not None else [float(built.compute())]
+        return scores_of(built, [Sample(frames, reference, prompt, 0, "").to(DEVICE) for frames, prompt in videos])
+
+
+def _mean(scores: Iterable[float]) -> float:
+    """The mean of what is not NaN; NaN where all is."""
+    known = [score for score in scores if not isnan(score)]
+    return fmean(known) if known else nan

@@ -72,7 +72,7 @@ def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None =
                 if noise not in theirs and experiment not in card.replacements:
                     continue  # the plain backbone is compared on the same noise only
                 against = noise if noise in theirs else theirs[0]
-                for metric in [*card.metrics, *truths_of(frame)]:
+                for metric in dict.fromkeys([*card.metrics, *truths_of(frame)]):
                     where = {"card": card.name, "noise": noise, "against": against, "metric": metric}
                     where |= {"baseline": card.baseline, "experiment": experiment}
                     family.append(_compare(study, groups, where, resampler))

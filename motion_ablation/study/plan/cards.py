@@ -14,7 +14,7 @@ from motion_ablation.metrics import METRICS
 
 ACTIONS = ("REMOVE", "REPLACE", "ADD")
 FACTORS = ("train", "generate")
-OPTIONAL = ("factors",)
+OPTIONAL = ("metrics", "factors")
 PLAIN = "no_motion"  # the experiment of the backbone without motion, which every study has
 
 
@@ -28,7 +28,8 @@ class Card:
 
     Attributes:
         name: the study's title. part: what is ablated. action: ``REMOVE``, ``REPLACE`` or ``ADD``. why: the question.
-        baseline, replacements: stems of ``experiments/*.yaml``. metrics: names of registered metrics.
+        baseline, replacements: stems of ``experiments/*.yaml``. metrics: names of registered metrics; none: those by which the
+            evaluation of its baseline compares, filled in when a study is planned.
         path: the card's own file, in a folder inside the one of its experiments.
         factors: ``train`` if the replacements learn differently; ``generate`` if they differ in how videos are made only, so that
             all of them use the baseline's trained embedding.
@@ -70,7 +71,7 @@ def read_card(path: str | Path) -> Card:
     if not isinstance(data, dict):
         raise CardError(f"{path}: a card has the keys {', '.join(KEYS)}")
     _check_keys(path, data)
-    card = Card(**data, path=path)
+    card = Card(**{"metrics": [], **data}, path=path)
     _check_values(card)
     return card
 

@@ -14,8 +14,9 @@ import yaml
 
 from motion_ablation.cache.addresses import addresses, recipe_of, training_recipe, trains_of
 from motion_ablation.cache.artefacts import content_hash
-from motion_ablation.configure.parse import resolve
+from motion_ablation.configure.parse import check_evaluation, resolve
 from motion_ablation.data.reference import Source, find_sources
+from motion_ablation.metrics import EvaluationConfig
 from motion_ablation.module import BackboneConfig, load_backbone
 from motion_ablation.study.plan.cards import PLAIN, Card, CardError
 from motion_ablation.study.plan.run import Run, folder_of, one_line
@@ -75,7 +76,7 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
     sources = find_sources(references)
     shared = _arguments(references, options)
     resolved = {name: _resolve([*options.configs, str(file)], shared, options.train_seeds) for name, file in files.items()}
-    study = Study(folder, cards, list(files), [source.name for source in sources])
+    study = Study(folder, list(cards), list(files), [source.name for source in sources])
     owners: dict[str, str] = {}
     for name, each in resolved.items():
         owner = name if each.error else owners.setdefault(each.recipe, name)
@@ -85,6 +86,7 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
             study.runs.extend(_run(study.folder, name, each, source, seed) for source, seed in product(sources, each.seeds))
     study.train_seeds[:] = options.train_seeds or [next((run for run in study.runs if run.trains), study.runs[0]).train_seed]
     _check_factors(cards, resolved)
+    study.cards[:] = [card if card.metrics else replace(card, metrics=_metrics_of(card, resolved)) for card in cards]
     errors = {run.error for run in study.runs}
     if len(errors) == 1 and "" not in errors:
         raise ValueError(errors.pop())
@@ -107,6 +109,7 @@ def _resolve(files: list[str], shared: list[str], train_seeds: Sequence[int] | N
     error, backbone, recipe, training = "", "", "", ""
     try:
         config = resolve(arguments)
+        check_evaluation(config)
         backbone = load_backbone(BackboneConfig(**config["model"]["backbone"])).fingerprint
         recipe, training = recipe_of(config, backbone), training_recipe(config, backbone)
     except Exception as caught:
@@ -132,6 +135,12 @@ def _run(study: Path, experiment: str, resolved: _Resolved, source: Source, seed
     except OSError as unreadable:
         return replace(run, error=one_line(unreadable))
     return replace(run, recipe=recipe, embedding=embedding)
+
+
+def _metrics_of(card: Card, resolved: dict[str, _Resolved]) -> list[str]:
+    """The metrics by which a card that names none compares: those of its baseline's evaluation."""
+    config = resolved[card.baseline].config or resolve([])
+    return EvaluationConfig(**config["evaluation"]).compared()
 
 
 def _check_factors(cards: list[Card], resolved: dict[str, _Resolved]) -> None:

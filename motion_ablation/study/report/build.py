@@ -38,9 +38,7 @@ from motion_ablation.study.report.model import (
     ScoreTable,
 )
 from motion_ablation.study.report.presentation import Shown, cautions, shown
-from motion_ablation.study.results import NOISES, TRUTH, Results, higher_is_better, noises_of, reference_means, truths_of
-
-SPANS = {"trajectory_error": 8**0.5, "direction": 2.0, "prompt_colors": 1.0}  # greatest difference against the truth
+from motion_ablation.study.results import NOISES, Results, higher_is_better, noises_of, reference_means, truths_of
 
 
 def build_report(study: Study, compared: pd.DataFrame | None = None) -> Report:
@@ -126,7 +124,13 @@ def _section(study: Study, noise: str, shows: Shown, compared: pd.DataFrame, exp
     for card in study.cards:
         rows = compared[(compared["card"] == card.name) & (compared["noise"] == noise)]
         if len(rows):
-            cards.append(_card(card, rows, score_table(own, [*shows.columns(card.metrics, noise), *truths], _kinds(card), experiments)))
+            cards.append(
+                _card(
+                    card,
+                    rows,
+                    score_table(own, list(dict.fromkeys([*shows.columns(card.metrics, noise), *truths])), _kinds(card), experiments),
+                )
+            )
     return NoiseSection(
         noise,
         NOISES.get(noise, ""),
@@ -202,7 +206,7 @@ def findings(compared: pd.DataFrame) -> list[Finding]:
 def _possible(row: dict[str, Any]) -> float:
     """The greatest difference that a metric can show, in the ``unit`` of the metric that the row is in."""
     metric = row["metric"]
-    low, high = (0.0, SPANS[metric]) if metric in TRUTH else METRICS[metric].range
+    low, high = METRICS[metric].range
     return (high - low) * row.get("unit", 1.0)
 
 

@@ -12,7 +12,7 @@ from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, Controls, 
 from motion_ablation.study.plan.cards import PLAIN
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.formats import RAW
-from motion_ablation.study.results import TRUTH, Results, noises_of
+from motion_ablation.study.results import Results, noises_of
 
 MANY_LOST = 0.5
 
@@ -58,8 +58,6 @@ def shown(study: Study, frame: pd.DataFrame, controls: Controls) -> Shown:
     parts = [rows]
     own_noise = next(iter(noises_of(frame.loc[frame["experiment"] == study.cards[0].baseline, "noise"])), "")
     for metric in study.metrics:
-        if metric in TRUTH:
-            continue
         name = metric.replace("_", " ")
         for noise in noises_of(frame["noise"]) if METRICS[metric].rescales else []:
             # From a noise that the baseline does not have, its own first one tells where 0 and 1 are.

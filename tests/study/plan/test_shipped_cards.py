@@ -10,6 +10,7 @@ import yaml
 
 from motion_ablation.cli.studies import main
 from motion_ablation.study.plan.cards import experiments_in, read_card
+from motion_ablation.study.plan.study import Study
 
 ROOT = Path(__file__).parents[3]
 CARDS = sorted((ROOT / "experiments" / "studies").glob("*.yaml"))
@@ -32,11 +33,13 @@ def test_every_card_runs(card: Path, tmp_path: Path) -> None:
     quick.write_text(yaml.safe_dump(settings))
     main(["run", str(card), "--config", str(quick), "--output", str(tmp_path / "out")])
     read = read_card(card)
+    metrics = set(Study.load(tmp_path / "out").metrics)
+    assert metrics >= {"text_similarity", "motion_fidelity", "temporal_consistency", "fid"}
     for name in read.experiments:
         if name != "integration_add":  # the same configuration as the baseline
             result = json.loads((tmp_path / "out" / name / "orbit" / "result.json").read_text())
             assert result["status"] == "done"
-            assert {key.split("/")[1] for key in result["metrics"]} >= set(read.metrics)
+            assert {key.split("/")[1] for key in result["metrics"]} >= metrics
     table = (tmp_path / "out" / "table.md").read_text()
     assert "Runs without a result" not in table
     assert all(f"| {name} " in table for name in read.experiments)

@@ -66,9 +66,7 @@ def settings_in(folder: Path, quick_config: Path, metrics: tuple[str, ...] = ("t
     settings["model"]["cache"] = str(folder / "cache")
     settings["data"].update(prompts=settings["data"]["prompts"][:1], seeds=[0, 1])
     settings["trainer"]["max_steps"] = 2
-    scorers = {c["init_args"]["metric"]["name"]: c for c in settings["trainer"]["callbacks"] if c["class_path"].endswith("MetricCallback")}
-    others = [c for c in settings["trainer"]["callbacks"] if not c["class_path"].endswith("MetricCallback")]
-    settings["trainer"]["callbacks"] = [*(scorers[name] for name in metrics), *others]
+    settings["evaluation"]["metrics"] = list(metrics)
     return settings
 
 

@@ -1,4 +1,4 @@
-"""Finding a built-in object by its colour: the built-in world's judge of generated videos."""
+"""Finding a built-in object by its colour: how videos of the built-in world are judged without a network or a tracker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import torch
 from torch import Tensor
 
-from motion_ablation.data.world.shapes import COLORS, SHAPES
+from motion_ablation.palette import COLORS, SHAPES
 
 APPEARANCE = re.compile(rf"\b({'|'.join(COLORS)}) ({'|'.join(SHAPES)})\b.* on an? ({'|'.join(COLORS)}) background")
 
@@ -65,34 +65,3 @@ def shows_colors(frames: Tensor, color: str, background: str, share: float = 0.7
     area = (nearest == names.index(color)).float().mean((1, 2))
     good = (border > 0.5) & (area > 0.01) & (area < 0.6)
     return bool(good.float().mean() >= share)
-
-
-def trajectory_error(frames: Tensor, color: str, truth: Tensor) -> tuple[float, float]:
-    """How far the object is from where it should be.
-
-    Args:
-        frames: ``(f, 3, h, w)``. color: the object's. truth: true centres ``(f, 2)`` in ``[-1, 1]``.
-
-    Returns:
-        Mean distance over frames (the frame is 2 wide; a frame without the object counts 1), and the mean cosine of
-        the per-frame displacements with the true ones, where both move (0 if they never do).
-    """
-    centers, visible = object_centers(frames, color)
-    distance = torch.where(visible, (centers - truth).norm(dim=1), torch.ones_like(truth[:, 0]))
-    moved, should = centers.diff(dim=0), truth.diff(dim=0)
-    both = visible[1:] & visible[:-1] & (should.norm(dim=1) > 1e-3)
-    cosine = torch.nn.functional.cosine_similarity(moved, should, dim=1)
-    return float(distance.mean()), float(cosine[both].mean()) if both.any() else 0.0
-
-
-def against_truth(frames: Tensor, prompt: str, center: Tensor | None) -> dict[str, float]:
-    """What a video of the built-in world is worth against the truth: ``prompt_colors`` (:func:`shows_colors`, 0 or 1) and, of a reference
-    whose true centres are known, ``trajectory_error`` and ``direction`` (:func:`trajectory_error`). Empty for any other prompt."""
-    appearance = appearance_of(prompt)
-    if appearance is None:
-        return {}
-    _, color, background = appearance
-    found = {"prompt_colors": float(shows_colors(frames, color, background))}
-    if center is not None:
-        found["trajectory_error"], found["direction"] = trajectory_error(frames, color, center)
-    return found

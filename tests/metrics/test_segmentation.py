@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from motion_ablation.data.world.segmentation import appearance_of, object_centers, object_mask, shows_colors, trajectory_error
 from motion_ablation.data.world.shapes import CAMERAS, COLORS, MOTIONS, SHAPES, TRANSLATIONS, Scene, render, sample_scene, trajectory
+from motion_ablation.metrics import direction
+from motion_ablation.metrics import trajectory_error as mean_distance
+from motion_ablation.metrics.segmentation import appearance_of, object_centers, object_mask, shows_colors
 
 MOVING = (*TRANSLATIONS, "circling clockwise", "circling counterclockwise", "bouncing", "swinging")
 seeds = st.integers(0, 2**32 - 1)
@@ -23,6 +25,12 @@ def drawn(scene: Scene, frames: int = 16, size: int = 64) -> tuple[Tensor, Tenso
     """Frames ``(f, 3, size, size)`` and true centres ``(f, 2)``."""
     video, truth = render(scene, frames, size)
     return torch.from_numpy(video), torch.from_numpy(truth.center)
+
+
+def trajectory_error(frames: Tensor, color: str, truth: Tensor) -> tuple[float, float]:
+    """Distance and direction of the object of a colour."""
+    centers, visible = object_centers(frames, color)
+    return float(mean_distance(centers, visible, truth)), float(direction(centers, visible, truth))
 
 
 @few
