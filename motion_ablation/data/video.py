@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import av
@@ -131,7 +131,7 @@ def _clock(path: Path) -> Clock | None:
             pass  # corrupt from here on; the decoder says so if the clip needs it
         nominal, counts = _nominal(stream), container.format.name == "avi"
     times.sort()
-    if not times or any(after <= before for before, after in zip(times, times[1:], strict=False)):
+    if not times or any(after <= before for before, after in pairwise(times)):
         return None
     if counts and len(times) == round((times[-1] - times[0]) / tick) + 1:
         return None  # an AVI counts its frames; what passes for timestamps may be in decoding order

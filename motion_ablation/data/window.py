@@ -88,7 +88,7 @@ class Clock:
         return cls(rate, jitter if jitter * rate < 0.49 else 0.0)
 
     def tolerance(self, fps: float | None, tick: float) -> float:
-        """How much later than asked for a frame may begin: half a tick of the file's clock, or as far as its frames stray from an even rate.
+        """How late a frame may begin: half a tick of the file's clock, or as far as its frames stray from an even rate.
 
         Args:
             fps: the rate that is asked for; None: the video's own. tick: seconds.
