@@ -1,73 +1,31 @@
-"""Reading clips from videos, GIFs and folders of images, and writing them; only what a clip needs is ever decoded."""
+"""Reading clips from videos, animated and single images and folders of images; only what a clip needs is ever decoded."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, pairwise
-from math import isfinite
 from pathlib import Path
-from typing import TypeVar
-from uuid import uuid4
 
 import av
 import numpy as np
 import torch
+from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
-CROPS = ("center", "none")
-FOLDER_FPS = 8.0
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+from motion_ablation.data.images import images_in, is_image, read_animation, read_folder, read_image
+from motion_ablation.data.window import CROPS as CROPS
+from motion_ablation.data.window import NOMINAL_FPS, Clock, Window, fit, pick
+from motion_ablation.data.window import VideoError as VideoError
+from motion_ablation.data.writing import replacing as replacing
+from motion_ablation.data.writing import write_gif as write_gif
+from motion_ablation.data.writing import write_video as write_video
 
-T = TypeVar("T")
-
-
-class VideoError(ValueError):
-    """A video that cannot be read or written; the message names the path and the reason."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """What to read of a video: ``frames`` frames at ``fps`` (None: the source's rate) from ``start`` seconds, and how to fit them.
-
-    With ``shorter``, a video that ends before has as many frames as it has.
-
-    Raises:
-        ValueError: a value out of its range.
-    """
-
-    frames: int
-    fps: float | None
-    start: float
-    size: int | Sequence[int]
-    crop: str = "center"
-    shorter: bool = False
-
-    def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise ValueError(f"frames must be at least 1, not {self.frames}")
-        if self.fps is not None and not (isfinite(self.fps) and self.fps > 0):
-            raise ValueError(f"fps must be positive, not {self.fps}")
-        if not (isfinite(self.start) and self.start >= 0):
-            raise ValueError(f"start must be 0 or more seconds, not {self.start}")
-        if self.crop not in CROPS:
-            raise ValueError(f"unknown crop '{self.crop}'. Choices: {', '.join(CROPS)}")
-        if (not isinstance(self.size, int) and len(self.size) != 2) or min(self.shape) < 1:
-            raise ValueError(f"size must be positive pixels, one number or [height, width], not {self.size}")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return (self.size, self.size) if isinstance(self.size, int) else (self.size[0], self.size[1])
+# Containers that tell the length of each stream. Others tell their own, which may be that of the sound.
+OWN_LENGTHS = ("mov", "avi", "mpegts", "mpeg")
 
 
 def read_clip(
@@ -80,15 +38,17 @@ def read_clip(
     crop: str = "center",
     shorter: bool = False,
 ) -> tuple[Tensor, float]:
-    """Reads ``frames`` evenly spaced frames from a video, a GIF or a folder of images.
+    """Reads ``frames`` evenly spaced frames from a video, a GIF, an animated image or a folder of images.
 
-    The ``k``-th frame is the one on screen at ``start + k / fps`` seconds after the first: the last frame whose timestamp is
-    not later than that (within half a tick of the file's clock). So frames repeat when ``fps`` is above the source's rate,
-    are skipped when it is below, and a variable frame rate comes out even. Each frame is resized as soon as it is decoded.
+    The ``k``-th frame is the one on screen at ``start + k / fps`` seconds after the first that can be decoded: the last frame whose
+    timestamp is not later than that (within half a tick of the file's clock, or as far as the frames stray from an even rate). So
+    frames repeat when ``fps`` is above the source's rate, are skipped when it is below, and a variable frame rate comes out even. Where
+    timestamps are missing or do not rise, frames count in the order in which they are decoded, at the rate that the file names.
 
     Args:
-        path: whatever PyAV opens (mp4, webm, mov, gif, ...), or a folder of images, taken in natural order (``2`` before ``10``).
-        fps: frames per second; None keeps the source's mean rate. The images of a folder are ``1 / fps`` apart (None: 8 fps).
+        path: whatever PyAV opens (mp4, webm, mov, gif, ...), an image, or a folder of images, in natural order (``2`` before ``10``).
+        fps: frames per second; None keeps the source's mean rate, frames over duration. The images of a folder are ``1 / fps`` apart
+            (None: 8 fps).
         start: seconds to skip.
         size: pixels, one number or (height, width).
         crop: ``"center"`` crops to the target's aspect ratio, ``"none"`` squeezes the whole picture into it.
@@ -105,127 +65,127 @@ def read_clip(
     path = Path(path).expanduser()
     if not path.exists():
         raise VideoError(f"{path}: no such file or folder")
-    pictures, rate = _read_folder(path, window) if path.is_dir() else _read_file(path, window)
+    read = read_folder if path.is_dir() else read_animation if is_image(path) else _read_file
+    pictures, rate = read(path, window)
     return torch.stack(pictures), float(rate)
 
 
 def shape_of(path: str | Path) -> tuple[int, int]:
     """Height and width in pixels, as shown, of a video or of the first image of a folder. Raises as :func:`read_clip`."""
     path = Path(path).expanduser()
-    if path.is_dir() or not path.is_file() or path.stat().st_size == 0:
-        files = sorted((file for file in path.glob("*") if file.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
-        if not files:  # the reader says what is wrong
-            read_clip(path, frames=1, size=1)
-        height, width = _read_image(files[0]).shape[1:]
+    image = path if is_image(path) else next(iter(images_in(path)), None) if path.is_dir() else None
+    if image is not None:
+        height, width = read_image(image).shape[1:]
         return height, width
+    if path.is_dir() or not path.is_file() or path.stat().st_size == 0:  # the reader says what is wrong
+        read_clip(path, frames=1, size=1)
     try:
         with av.open(str(path)) as container:
-            frame = next(_decoded(container, container.streams.video[0]))
-            aspect = float(container.streams.video[0].sample_aspect_ratio or 1)
-    except (av.FFmpegError, IndexError, StopIteration):
+            stream = _stream(container, path)
+            frame = next(_decoded(container, stream))
+            aspect = float(stream.sample_aspect_ratio or 1)
+            shape = frame.height, round(frame.width * aspect)
+            return (shape[1], shape[0]) if _sideways(_matrix(frame)) else shape
+    except (av.FFmpegError, StopIteration):
         read_clip(path, frames=1, size=1)
         raise
-    shape = frame.height, round(frame.width * aspect)
-    return shape if round(frame.rotation / 90) % 2 == 0 else (shape[1], shape[0])
 
 
-def fit(image: Tensor, shape: tuple[int, int], crop: str, pixel_aspect: float = 1.0) -> Tensor:
-    """Crops and resizes one picture with antialiasing.
-
-    Args:
-        image: ``(3, h, w)`` in ``[0, 1]``. shape: height and width to reach. crop: one of ``CROPS``.
-        pixel_aspect: width of the picture's pixels over their height.
-
-    Returns:
-        ``(3, *shape)`` in ``[0, 1]``.
-    """
-    if crop == "center":
-        height, width = image.shape[1:]
-        aspect = shape[1] / shape[0] / pixel_aspect
-        rows, columns = min(height, max(1, round(width / aspect))), min(width, max(1, round(height * aspect)))
-        top, left = (height - rows) // 2, (width - columns) // 2
-        image = image[:, top : top + rows, left : left + columns]
-    return F.interpolate(image[None], shape, mode="bicubic", antialias=True)[0].clamp(0, 1)
+class _NoTimes(Exception):
+    """Frames whose timestamps are missing or do not rise."""
 
 
 def _read_file(path: Path, window: Window) -> tuple[list[Tensor], float]:
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: the file is empty (0 bytes)")
     try:
-        found = _read_from(path, window, seek=window.start > 0)
-        # Some files lack the index that a seek needs; they are decoded from their beginning.
-        found = found or _read_from(path, window, seek=False)
+        clock = _clock(path)
+        try:
+            found = _read_from(path, window, clock, seek=window.start > 0) if clock else None
+            # Some files lack the index that a seek needs; they are decoded from their beginning.
+            found = found or _read_from(path, window, clock, seek=False)
+        except _NoTimes:
+            found = _read_from(path, window, None, seek=False)
     except av.FFmpegError as error:
         raise VideoError(f"{path}: cannot be decoded ({error.strerror}): not a video, corrupt or truncated") from error
     assert found is not None
     return found
 
 
-def _read_from(path: Path, window: Window, seek: bool) -> tuple[list[Tensor], float] | None:
-    """The window's pictures and rate, or None if the seek did not land at or before its start."""
+def _clock(path: Path) -> Clock | None:
+    """What the timestamps of all packets tell of the rate; nothing is decoded. None where they are missing, or tell nothing."""
+    times, end = [], 0.0
     with av.open(str(path)) as container:
-        streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-        if not streams:
-            raise VideoError(f"{path}: has no video stream (streams: {', '.join(s.type for s in container.streams) or 'none'})")
-        stream = streams[0]
-        rate, tick = window.fps or _rate(stream), float(stream.time_base or 0)
-        origin = (stream.start_time or 0) * tick
-        tolerance = min(tick / 2 + 1e-6, 0.25 / rate)
-        times = [origin + window.start + k / rate for k in range(window.frames)]
-        if seek and not _seek(container, stream, times[0]):
-            return None
+        stream = _stream(container, path)
+        tick = float(stream.time_base or 0)
+        hides = stream.codec_context.name == "vp8"  # whose packets may hold a picture that is never shown
+        try:
+            for packet in container.demux(stream):
+                if not packet.size or packet.is_discard or (hides and not memoryview(packet)[0] >> 4 & 1):
+                    continue
+                if packet.pts is None:
+                    return None
+                times.append(packet.pts * tick)
+                end = max(end, (packet.pts + packet.duration) * tick if packet.duration else 0.0)
+        except av.FFmpegError:
+            pass  # corrupt from here on; the decoder says so if the clip needs it
+        nominal, counts = _nominal(stream), container.format.name == "avi"
+    times.sort()
+    if not times or any(after <= before for before, after in pairwise(times)):
+        return None
+    if counts and len(times) == round((times[-1] - times[0]) / tick) + 1:
+        return None  # an AVI counts its frames; what passes for timestamps may be in decoding order
+    mean = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1 / nominal
+    return Clock.of(times, end if end > times[-1] else times[-1] + mean)
+
+
+def _read_from(path: Path, window: Window, clock: Clock | None, seek: bool) -> tuple[list[Tensor], float] | None:
+    """The window's pictures and rate, or None if the seek did not land at or before its start.
+
+    Args:
+        clock: None counts frames at the nominal rate, whatever their timestamps.
+    """
+    with av.open(str(path)) as container:
+        stream = _stream(container, path)
+        own = clock.rate if clock else _nominal(stream)
+        rate, tick = window.fps or own, float(stream.time_base or 0) if clock else 0.0
+        tolerance = (clock or Clock(own, 0.0)).tolerance(window.fps, tick)
         decoded = _decoded(container, stream)
         first = next(decoded, None)
-        if seek and (first is None or _time(first, path) > times[0] + tolerance):
-            return None
         if first is None:
             raise VideoError(f"{path}: holds no frame that can be decoded: corrupt or truncated")
-        timed = ((_time(frame, path), frame) for frame in chain([first], decoded))
-        pictures, end = pick(timed, times, tolerance, lambda frame: _picture(frame, stream, window), _lasting(stream))
-        if len(pictures) < window.frames and not (window.shorter and pictures and not _cut(container, stream, end - origin)):
-            reason = _shortage(window, rate, len(pictures), end - origin, _promised(container, stream), 1 / _rate(stream))
-            raise VideoError(f"{path}: {reason}")
+        origin = (first.time or 0.0) if clock else 0.0
+        times = [origin + time for time in window.times(rate)]
+        if seek:
+            if not _seek(container, stream, times[0]):
+                return None
+            decoded = _decoded(container, stream)
+            first = next(decoded, None)
+            if first is None or first.time is None or first.time > times[0] + tolerance:
+                return None
+        frames = chain([first], decoded)
+        timed = _rising(frames) if clock else ((number / own, frame) for number, frame in enumerate(frames))
+        pictures, end = pick(timed, times, tolerance, lambda frame: _picture(frame, stream, window), _lasting(stream, own, bool(clock)))
+        if len(pictures) < window.frames:
+            promised = _promised(container, stream, origin)
+            cut = promised - (end - origin) > 1.5 / own  # by more than rounding
+            if cut:
+                raise VideoError(f"{path}: truncated: its header says {promised:.2f} s, its data ends after {end - origin:.2f} s")
+            if not (window.shorter and pictures):
+                raise VideoError(f"{path}: {window.shortage(rate, len(pictures), end - origin)}")
     return pictures, rate
 
 
-def pick(
-    timed: Iterable[tuple[float, T]],
-    times: Sequence[float],
-    tolerance: float,
-    convert: Callable[[T], Tensor],
-    lasting: Callable[[T], float],
-) -> tuple[list[Tensor], float]:
-    """For each time, the last frame not later than it; stops at the first frame that is not needed.
-
-    Args:
-        timed: (seconds, frame) in rising order. times: seconds, rising; those before the first frame get the first.
-        convert: applied once to each picked frame. lasting: how many seconds the final frame stays on screen.
-
-    Returns:
-        The converted frames, fewer than ``times`` if the source ends first, and the time up to which the source was read.
-    """
-    picked: list[Tensor] = []
-
-    def take(frame: T, until: float) -> None:
-        count = sum(time < until - tolerance for time in times[len(picked) :])
-        picked.extend([convert(frame)] * count if count else [])
-
-    held: tuple[float, T] | None = None
-    for time, frame in timed:
-        if held is not None:
-            take(held[1], time)
-            if len(picked) == len(times):
-                return picked, time
-        held = (time, frame)
-    if held is None:
-        return picked, 0.0
-    end = held[0] + lasting(held[1])
-    take(held[1], end)
-    return picked, end
+def _stream(container: av.container.InputContainer, path: Path) -> VideoStream:
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        raise VideoError(f"{path}: has no video stream (streams: {', '.join(s.type for s in container.streams) or 'none'})")
+    return streams[0]
 
 
-def _rate(stream: VideoStream) -> float:
-    return float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
+def _nominal(stream: VideoStream) -> float:
+    """The rate that the file names."""
+    return float(stream.guessed_rate or stream.average_rate or NOMINAL_FPS)
 
 
 def _seek(container: av.container.InputContainer, stream: VideoStream, time: float) -> bool:
@@ -240,148 +200,68 @@ def _decoded(container: av.container.InputContainer, stream: VideoStream) -> Ite
     yield from container.decode(stream)
 
 
-def _time(frame: VideoFrame, path: Path) -> float:
-    if frame.time is None:
-        raise VideoError(f"{path}: its frames have no timestamps; convert it to mp4 first")
-    return frame.time
+def _rising(frames: Iterator[VideoFrame]) -> Iterator[tuple[float, VideoFrame]]:
+    before = float("-inf")
+    for frame in frames:
+        if frame.time is None or frame.time <= before:
+            raise _NoTimes
+        yield frame.time, frame
+        before = frame.time
 
 
-def _lasting(stream: VideoStream) -> Callable[[VideoFrame], float]:
+def _lasting(stream: VideoStream, rate: float, timed: bool) -> Callable[[VideoFrame], float]:
     tick = float(stream.time_base or 0)
-    return lambda frame: frame.duration * tick if frame.duration else 1 / _rate(stream)
+    return lambda frame: frame.duration * tick if timed and frame.duration else 1 / rate
+
+
+def _promised(container: av.container.InputContainer, stream: VideoStream, origin: float) -> float:
+    """Seconds of picture that the file's header tells, 0 if it does not."""
+    if container.format.name.split(",")[0] in OWN_LENGTHS and stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    tag = stream.metadata.get("DURATION", "").split(":")  # Matroska's, of one stream
+    if len(tag) == 3:
+        return int(tag[0]) * 3600 + int(tag[1]) * 60 + float(tag[2]) - origin
+    return (container.duration or 0) / av.time_base - origin if len(container.streams) == 1 else 0.0
 
 
 def _picture(frame: VideoFrame, stream: VideoStream, window: Window) -> Tensor:
-    image = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1).float() / 255
-    aspect = float(stream.sample_aspect_ratio or 1)
-    quarters = round(frame.rotation / 90) % 4
-    image = torch.rot90(image, quarters, (1, 2))
-    return fit(image, window.shape, window.crop, 1 / aspect if quarters % 2 else aspect)
+    """A frame as a player shows it: on white where it is transparent, turned and mirrored as its display matrix says."""
+    if any(component.is_alpha for component in frame.format.components):
+        pixels = frame.to_ndarray(format="rgba").astype(np.float32)
+        pixels = (pixels[..., :3] - 255) * (pixels[..., 3:] / 255) + 255
+    else:
+        pixels = frame.to_ndarray(format="rgb24")
+    matrix, aspect = _matrix(frame), float(stream.sample_aspect_ratio or 1)
+    image = torch.from_numpy(_displayed(pixels, matrix)).permute(2, 0, 1).float() / 255
+    return fit(image, window.shape, window.crop, 1 / aspect if _sideways(matrix) else aspect)
 
 
-def _promised(container: av.container.InputContainer, stream: VideoStream) -> float:
-    """Seconds that the file's header tells, 0 if it does not."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base
+def _matrix(frame: VideoFrame) -> np.ndarray:
+    """``(2, 2)``: where the display matrix sends steps to the right and down, as columns, at scale 1."""
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return np.eye(2)
+    a, b, _, c, d = np.frombuffer(bytes(data), dtype="<i4")[:5].astype(float)
+    matrix = np.array([[a, c], [b, d]])
+    scale = np.linalg.norm(matrix, axis=0)
+    return matrix / scale if scale.min() > 0 else np.eye(2)
 
 
-def _cut(container: av.container.InputContainer, stream: VideoStream, seconds: float) -> bool:
-    return _ends_early(_promised(container, stream), seconds, 1 / _rate(stream))
+def _sideways(matrix: np.ndarray) -> bool:
+    """Whether a matrix exchanges width and height."""
+    return bool(abs(matrix[1, 0]) > abs(matrix[0, 0]))
 
 
-def _ends_early(promised: float, seconds: float, frame: float) -> bool:
-    """Whether the data ends before the header says, by more than rounding."""
-    return promised - seconds > 1.5 * frame
-
-
-def _shortage(window: Window, rate: float, available: int, seconds: float, promised: float, frame: float) -> str:
-    if _ends_early(promised, seconds, frame):
-        return f"truncated: its header says {promised:.2f} s, its data ends after {seconds:.2f} s"
-    if available == 0:
-        return f"starts past the end: start is {window.start:g} s, the video lasts {seconds:.2f} s"
-    return _too_short(window, rate, available)
-
-
-def _too_short(window: Window, rate: float, available: int) -> str:
-    return (
-        f"too short: {available} frames from {window.start:g} s at {rate:g} fps, {window.frames} are needed; "
-        f"set frames to at most {available}, an earlier start or a higher fps"
-    )
-
-
-def _read_folder(path: Path, window: Window) -> tuple[list[Tensor], float]:
-    files = sorted((file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
-    if not files:
-        raise VideoError(f"{path}: the folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    rate = window.fps or FOLDER_FPS
-    first = int(window.start * rate + 1e-6)
-    chosen = files[first : first + window.frames]
-    if not chosen:
-        raise VideoError(f"{path}: starts past the end: start is {window.start:g} s, its {len(files)} images last {len(files) / rate:g} s")
-    if len(chosen) < window.frames and not window.shorter:
-        # Images have no timestamps: a higher rate gives no more of them.
-        raise VideoError(f"{path}: {_too_short(window, rate, len(chosen)).removesuffix(' or a higher fps')}")
-    return [fit(_read_image(file), window.shape, window.crop) for file in chosen], rate
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"([0-9]+)", path.name)]
-
-
-def _read_image(path: Path) -> Tensor:
-    try:
-        with Image.open(path) as image:
-            pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise VideoError(f"{path}: cannot be read as an image: {error}") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
-
-
-def write_video(path: str | Path, frames: Tensor, fps: float, crf: int = 17) -> None:
-    """Writes an h264 mp4 (yuv420p, which plays everywhere), atomically.
-
-    Args:
-        frames: ``(f, 3, h, w)`` in ``[0, 1]``; an odd height or width grows by one pixel that repeats the edge.
-        fps: frames per second. crf: quality, from 0 (lossless) to 51.
-
-    Raises:
-        VideoError: frames of another shape, or a file that cannot be written.
-    """
-    pixels = _pixels(path, frames, fps)
-    pixels = np.pad(pixels, ((0, 0), (0, pixels.shape[1] % 2), (0, pixels.shape[2] % 2), (0, 0)), mode="edge")
-    rate = Fraction(fps).limit_denominator(1001)
-    with replacing(path) as partial:
-        try:
-            with av.open(str(partial), "w", format="mp4") as container:
-                stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
-                stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], "yuv420p"
-                for picture in pixels:
-                    container.mux(stream.encode(VideoFrame.from_ndarray(picture, format="rgb24")))
-                container.mux(stream.encode())
-        except av.FFmpegError as error:
-            raise VideoError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def write_gif(path: str | Path, frames: Tensor, fps: float, scale: int = 1) -> None:
-    """Writes an endlessly playing GIF, atomically.
-
-    Args:
-        frames: ``(f, 3, h, w)`` in ``[0, 1]``. fps: frames per second, at most 50 (a GIF's clock ticks 100 times a second).
-        scale: whole number by which pixels are enlarged.
-
-    Raises:
-        VideoError: frames of another shape or too high a rate.
-    """
-    if fps > 50:
-        raise VideoError(f"{path}: a GIF plays at most 50 fps, not {fps:g}")
-    pixels = _pixels(path, frames, fps).repeat(scale, axis=1).repeat(scale, axis=2)
-    pictures = [Image.fromarray(picture).convert("P", palette=Image.Palette.ADAPTIVE) for picture in pixels]
-    # Rounding the times, not the durations, keeps a clip's length: 8 fps alternates between 120 and 130 ms.
-    times = [10 * round(100 * k / fps) for k in range(len(pictures) + 1)]
-    durations = [after - before for before, after in pairwise(times)]
-    with replacing(path) as partial:
-        pictures[0].save(partial, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path`` (whose folder is made) that replaces it if the block succeeds."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _pixels(path: str | Path, frames: Tensor, fps: float) -> np.ndarray:
-    """``(f, h, w, 3)`` bytes."""
-    if frames.ndim != 4 or frames.shape[1] != 3 or frames.numel() == 0:
-        raise VideoError(f"{path}: frames must be (f, 3, h, w), not {tuple(frames.shape)}")
-    if not (isfinite(fps) and fps > 0):
-        raise VideoError(f"{path}: fps must be positive, not {fps}")
-    bytes_ = (frames.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
-    return np.ascontiguousarray(bytes_.permute(0, 2, 3, 1).cpu().numpy())
+def _displayed(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """A picture ``(h, w, 3)`` turned and mirrored: exactly by quarter turns, at other angles within its own borders, black beyond."""
+    exact = np.round(matrix)
+    if np.abs(matrix - exact).max() < 0.02:
+        pixels = pixels.transpose(1, 0, 2) if _sideways(matrix) else pixels
+        return np.ascontiguousarray(pixels[:: -1 if exact[1].sum() < 0 else 1, :: -1 if exact[0].sum() < 0 else 1])
+    height, width = pixels.shape[:2]
+    back = np.linalg.inv(matrix)
+    middle = np.array([width / 2, height / 2])
+    shift = middle - back @ middle
+    coefficients = (back[0, 0], back[0, 1], shift[0], back[1, 0], back[1, 1], shift[1])
+    image = Image.fromarray(pixels.astype(np.uint8))
+    return np.array(image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC))
