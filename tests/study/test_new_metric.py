@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from motion_ablation.study.report.table import table
 from torch import Tensor
 
 from motion_ablation.metrics import METRICS, PerSampleMetric
 from motion_ablation.study.plan.cards import read_card
-from motion_ablation.study.plan.study import Options, Study, make_study
-from motion_ablation.study.run.runner import quiet, run_study
+from motion_ablation.study.plan.planning import Options, make_study
+from motion_ablation.study.plan.study import Study
+from motion_ablation.study.report.build import build_report
+from motion_ablation.study.report.write import markdown
+from motion_ablation.study.run.quiet import quiet
+from motion_ablation.study.run.runner import run_study
 
 
 class Brightness(PerSampleMetric):
@@ -58,6 +61,6 @@ def test_a_metric_is_one_class_and_one_line(brightness: None, tmp_path: Path, la
     assert {cell["prompt"]: cell["prompt_colors"] is None for cell in result["cells"]} == {
         "a red triangle on a blue background": False, "a blue cross": True,
     }  # fmt: skip
-    text = table(study)
+    text = markdown(build_report(study))
     assert "| brightness ↑ |" in text and "Against the truth" in text and "prompt colors ↑" in text
     assert "Control rows of" not in text
