@@ -1,7 +1,17 @@
-"""Errors that several rooms raise."""
+"""Errors that several rooms raise, and their mends."""
 
 from __future__ import annotations
+
+MEMORY = "lower data.val_batch_size, data.size or data.frames"
 
 
 class MissingWeights(FileNotFoundError):
     """Weights that are not on this machine; the message says in one line what to fetch and where to put it."""
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """What to say of an error that means too little memory, on a GPU or a CPU, with the mend; None of any other."""
+    told = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in told:
+        return f"out of memory ({told[:200]}); {MEMORY}"
+    return None

@@ -142,4 +142,4 @@ def open_store(place: str | Path) -> Store:
     text = str(place)
     if text.startswith("file://"):
         return Folder(Path(text.removeprefix("file://")))
-    return Remote(text) if isinstance(place, str) and ("://" in text or "::" in text) else Folder(Path(place))
+    return Remote(text) if isinstance(place, str) and ("://" in text or "::" in text) else Folder(Path(place).expanduser())

@@ -120,11 +120,12 @@ class ResultCallback(SampleCallback):
 
     def _log_hparams(self, trainer: L.Trainer, module: Any, values: dict[str, float]) -> None:
         config = module.motion_config
-        flat: dict[str, Any] = self.labels | {
-            f"{name}.{axis}": " ".join(str(v) for v in getattr(stream, axis).values())
-            for name, stream in config.streams().items()
-            for axis in ("layout", "integration", "debias")
-        }
+        streams = config.streams()
+        # Every run has the same columns: TensorBoard shows those of the first that it reads.
+        flat: dict[str, Any] = {name: self.labels.get(name, "") for name in ("clip", "experiment")} | self.labels
+        for name in ("qk", "v"):
+            for axis in ("layout", "integration", "debias"):
+                flat[f"{name}.{axis}"] = " ".join(str(v) for v in getattr(streams[name], axis).values()) if name in streams else "none"
         flat |= {"adapter": " ".join(str(v) for v in (config.adapter or {"name": "none"}).values()), "objective": module.objective_name}
         flat |= {"sites": f"{' '.join(config.sites.stages)}, {config.sites.channels}, {' '.join(config.sites.attentions)}"}
         flat |= {"lr": module.optimizer_config.lr, "guidance": module.sampling.guidance, "parameters": module.embeddings.parameter_count}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -21,8 +22,13 @@ from torch.utils.tensorboard import SummaryWriter
 from motion_ablation.cache.artefacts import content_hash
 from motion_ablation.callbacks.base import SampleCallback, run_folder
 from motion_ablation.callbacks.result import trained_steps
+from motion_ablation.data.reference import shortened
 from motion_ablation.data.video import write_gif, write_video
+from motion_ablation.data.writing import save_gif
 from motion_ablation.records import Sample
+
+log = logging.getLogger(__name__)
+WORDS = 80  # bytes of a prompt in a file name
 
 
 def labelled(frames: Tensor, label: str, width: int) -> Tensor:
@@ -50,10 +56,10 @@ def add_gif(writer: SummaryWriter, tag: str, frames: Tensor, fps: float, step: i
     """Adds an animated GIF as an image summary, which TensorBoard plays."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    images = [Image.fromarray(image) for image in (rearrange(frames, "f c h w -> f h w c") * 255).round().byte().cpu().numpy()]
+    pixels = (rearrange(frames, "f c h w -> f h w c") * 255).round().byte().cpu().numpy()
     buffer = io.BytesIO()
-    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0)
-    height, width = images[0].height, images[0].width
+    save_gif(buffer, pixels, fps)
+    height, width = pixels.shape[1:3]
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue())
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
@@ -84,20 +90,30 @@ class VideoCallback(SampleCallback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         for (name, noise), samples in self._shown.items():
-            reference = samples[0].reference
-            videos = [("reference", reference.frames)] + [(f"{s.prompt} ({s.seed})", s.frames) for s in samples]
-            sheet = side_by_side(videos)
-            write_gif(run_folder(trainer) / "videos" / f"{name}-{noise}.gif", sheet, reference.fps)
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    add_gif(logger.experiment, f"{name}/{noise}", sheet, reference.fps, trained_steps(trainer))
+            try:
+                self._show(trainer, name, noise, samples)
+            except Exception as error:  # a preview is a by-product: the run and its scores go on
+                log.warning("the preview of %s, %s noise, could not be made: %s", name, noise, error)
+
+    def _show(self, trainer: L.Trainer, name: str, noise: str, samples: list[Sample]) -> None:
+        reference = samples[0].reference
+        videos = [("reference", reference.frames)] + [(f"{s.prompt} ({s.seed})", s.frames) for s in samples]
+        sheet = side_by_side(videos)
+        write_gif(run_folder(trainer) / "videos" / f"{name}-{noise}.gif", sheet, reference.fps)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                add_gif(logger.experiment, f"{name}/{noise}", sheet, reference.fps, trained_steps(trainer))
 
 
 def cell_stem(reference: str, prompt: str, seed: int, noise: str) -> str:
-    """A file name for what was generated in a cell."""
+    """A file name for what was generated in a cell: no two cells share one, whatever the file system makes of case and symbols.
+
+    The prompt's words; unless they are the prompt itself, or where they are long, its hash follows. Cut by bytes, to a length that every
+    file system takes.
+    """
     words = "-".join("".join(c if c.isalnum() else " " for c in prompt.lower()).split())
-    if len(words) > 80:
-        words = f"{words[:71]}-{content_hash(prompt)[:8]}"
+    if not words.isascii() or words.replace("-", " ") != prompt or len(words) > WORDS:
+        words = f"{shortened(words, WORDS - 9)}-{content_hash(prompt)[:8]}"
     return f"{reference}_{words}_{seed}_{noise}"
 
 

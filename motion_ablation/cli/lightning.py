@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from itertools import pairwise
 from pathlib import Path
 
 from motion_ablation.configure.keys import reason
-from motion_ablation.configure.parse import COMMANDS, check_keys, make_cli
+from motion_ablation.configure.parse import COMMANDS, check_keys, make_cli, resolve
+from motion_ablation.errors import out_of_memory
 
 USAGE = """usage: lightning {fit,validate,test,predict} [--config FILE]... [--key value]...
 
@@ -39,7 +41,7 @@ def pretrains(arguments: list[str]) -> bool:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``lightning``."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = [at_home(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return
@@ -57,12 +59,59 @@ def main(arguments: list[str] | None = None) -> None:
             kwargs = {**{command: {"exit_on_error": False} for command in COMMANDS}, "exit_on_error": False}
             LightningCLI(args=arguments, parser_kwargs=kwargs, save_config_kwargs={"overwrite": True})
         else:
-            make_cli(arguments)
+            make_cli(last_checkpoint(arguments))
     except (ArgumentError, ValueError, FileNotFoundError, FloatingPointError, OSError) as error:
         if os.environ.get("MOTION_ABLATION_TRACEBACK"):
             raise
-        print(f"lightning: {reason(str(error))}\n(set MOTION_ABLATION_TRACEBACK=1 for the traceback)", file=sys.stderr)
+        _say(reason(str(error)))
         raise SystemExit(1) from None
+    except (RuntimeError, MemoryError) as error:
+        memory = out_of_memory(error)
+        if memory is None or os.environ.get("MOTION_ABLATION_TRACEBACK"):
+            raise
+        _say(memory)
+        raise SystemExit(1) from None
+
+
+def _say(what: str) -> None:
+    print(f"lightning: {what}\n(set MOTION_ABLATION_TRACEBACK=1 for the traceback)", file=sys.stderr)
+
+
+def at_home(argument: str) -> str:
+    """An argument with its ``~`` spelled out, which a shell does in front of a path only: ``--model.cache=~/cache``."""
+    name, _, value = argument.partition("=")
+    if argument.startswith("--") and value.startswith("~"):
+        return f"{name}={os.path.expanduser(value)}"
+    return os.path.expanduser(argument) if argument.startswith("~") else argument
+
+
+def last_checkpoint(arguments: list[str]) -> list[str]:
+    """The arguments with ``--ckpt_path last`` spelled out: the newest ``last.ckpt`` of the runs so far, since every run has a folder of its
+    own, in which there is none yet.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    text = " ".join(arguments).replace("--ckpt_path=", "--ckpt_path ")
+    if not re.search(r"--ckpt_path last( |$)", text):
+        return arguments
+    config = resolve([argument for argument in _without_checkpoint(arguments) if argument not in COMMANDS])
+    logger = (config["trainer"]["logger"] or {}) if isinstance(config["trainer"]["logger"], dict) else {}
+    options = logger.get("init_args", {})
+    folder = Path(options.get("save_dir") or config["trainer"]["default_root_dir"] or ".") / str(options.get("name") or "")
+    found = sorted(folder.glob("**/last*.ckpt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ValueError(f"--ckpt_path last: no last.ckpt beneath {folder}; name a checkpoint, or leave the option out to begin anew")
+    print(f"lightning: goes on from {found[-1]}", file=sys.stderr)
+    return [*_without_checkpoint(arguments), f"--ckpt_path={found[-1]}"]
+
+
+def _without_checkpoint(arguments: list[str]) -> list[str]:
+    kept = [argument for argument in arguments if not argument.startswith("--ckpt_path=")]
+    if "--ckpt_path" in kept:
+        place = kept.index("--ckpt_path")
+        del kept[place : place + 2]
+    return kept
 
 
 if __name__ == "__main__":

@@ -275,7 +275,7 @@ def _score(options: argparse.Namespace) -> int:
     if options.json:
         write_json(options.json, scores)
         print(f"scores and protocols are in {options.json}", file=sys.stderr)
-    return 0
+    return 0 if scores.complete else 1
 
 
 def _calibrate(options: argparse.Namespace) -> int:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
+
+from motion_ablation.configure.documents import read_yaml
 
 Schema = Mapping[str, Any]
 """Valid keys of one place, each with the class that its value builds, or None where anything goes."""
@@ -70,11 +71,9 @@ def _nested(hint: Any) -> Any:
 
 
 def _check_file(path: str, schema: Schema) -> None:
-    import yaml
-
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = read_yaml(path)
+    except OSError:
         return  # the parser itself reports it
     try:
         _check_tree(content, schema, ())

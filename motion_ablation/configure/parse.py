@@ -115,7 +115,9 @@ def check_evaluation(config: dict[str, Any]) -> None:
     """Refuses a configuration whose videos could not be scored; see ``EvaluationConfig.check`` for what it raises."""
     from motion_ablation.metrics import EvaluationConfig
 
-    EvaluationConfig(**config["evaluation"]).check(config["model"]["backbone"]["source"])
+    evaluation = EvaluationConfig(**config["evaluation"])
+    evaluation.check_frames(config["data"]["frames"])
+    evaluation.check(config["model"]["backbone"]["source"])
 
 
 def check_keys(arguments: list[str], model: Any = None, data: Any = None, evaluation: Any = None) -> None:

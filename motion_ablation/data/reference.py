@@ -1,9 +1,7 @@
-"""Reference videos: found, captioned, decoded once, and dealt out for training and for generation."""
+"""Reference videos: decoded once, and dealt out for training and for generation."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,36 +13,29 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from motion_ablation.data.video import VideoError, Window, read_clip
-from motion_ablation.data.world.builtin import CACHE, DEFAULT, builtin, builtin_path, builtin_truth
+from motion_ablation.data.sources import Source, caption_beside, caption_of, find_sources, refuse_copies, shortened, sidecar_of
+from motion_ablation.data.video import Window, read_clip
+from motion_ablation.data.world.builtin import CACHE, builtin, builtin_path, builtin_truth
 from motion_ablation.records import Cell, Clip
 
 T = TypeVar("T")
 
-COLUMNS = ("path", "caption", "start", "prompts")
+__all__ = [
+    "Batch",
+    "ReferenceDataModule",
+    "ReferenceDataset",
+    "Source",
+    "caption_beside",
+    "find_sources",
+    "shortened",
+    "sidecar_of",
+    "split_evenly",
+]
+
 # Appearances that pretraining never sees; no default reference has their object's colour, nor their background's.
 PROMPTS = ["a red circle on a cyan background", "a cyan triangle on a blue background", "a orange star on a red background"]
 SEEDS = [0, 1]
 NOISES = ["blend", "random"]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a reference comes from, before it is decoded.
-
-    Attributes:
-        path: a video or a folder of images; None for a built-in reference, whose file is made when it is read.
-        name: unique among the references. caption: what the video shows; None: its sidecar file tells.
-        start: seconds into the video; None leaves it to the reader. prompts: the reference's own prompts.
-        builtin: name of the built-in reference, or empty.
-    """
-
-    path: Path | None
-    name: str
-    caption: str | None = None
-    start: float | None = None
-    prompts: tuple[str, ...] = ()
-    builtin: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,126 +51,6 @@ class Batch:
     cells: list[Cell]
 
 
-def find_sources(references: Sequence[str]) -> list[Source]:
-    """Resolves ``references`` (see :class:`ReferenceDataModule`) without decoding any; same names get ``-2``, ``-3``, ...
-
-    Raises:
-        VideoError: a path that does not exist, or a caption that is not given anywhere.
-        ValueError: an unknown built-in name, or a manifest with a mistake.
-    """
-    sources: list[Source] = []
-    taken: set[str] = set()
-    for reference in references:
-        for source in _expand(reference):
-            name, count = source.name, 1
-            while name in taken:
-                count += 1
-                name = f"{source.name}-{count}"
-            taken.add(name)
-            sources.append(replace(source, name=name))
-    return sources
-
-
-def _expand(reference: str) -> list[Source]:
-    if reference == "builtin" or reference.startswith("builtin:"):
-        names = DEFAULT if reference == "builtin" else (reference.removeprefix("builtin:"),)
-        return [Source(None, name, builtin(name).caption, builtin=name) for name in names]
-    path = Path(reference).expanduser()
-    if not path.exists():
-        raise VideoError(f"{path}: no such file or folder")
-    if path.suffix.lower() in (".jsonl", ".csv"):
-        return _read_manifest(path)
-    return [Source(path, path.stem if path.is_file() else path.name)]
-
-
-def _read_manifest(path: Path) -> list[Source]:
-    rows = _jsonl_rows(path) if path.suffix.lower() == ".jsonl" else _csv_rows(path)
-    sources = [_manifest_source(path, line, row) for line, row in rows]
-    if not sources:
-        raise ValueError(f"{path}: the manifest has no rows")
-    return sources
-
-
-def _jsonl_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    rows = []
-    for line, text in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {line}: not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {line}: must be a JSON object with {', '.join(COLUMNS)}")
-        rows.append((line, row))
-    return rows
-
-
-def _csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        rows: list[tuple[int, dict[str, Any]]] = []
-        for row in reader:
-            if None in row:
-                raise ValueError(f"{path}, line {reader.line_num}: more values than columns; quote a caption that holds a comma")
-            rows.append((reader.line_num, {key: value for key, value in row.items() if value}))
-    for _, values in rows:
-        if "prompts" in values:
-            values["prompts"] = [prompt.strip() for prompt in values["prompts"].split("|") if prompt.strip()]
-    return rows
-
-
-def _manifest_source(manifest: Path, line: int, row: dict[str, Any]) -> Source:
-    where = f"{manifest}, line {line}"
-    unknown = [key for key in row if key not in COLUMNS]
-    if unknown:
-        raise ValueError(f"{where}: unknown column '{unknown[0]}'. Columns: {', '.join(COLUMNS)}")
-    if not row.get("path") or not isinstance(row["path"], str):
-        raise ValueError(f"{where}: has no path")
-    prompts = row.get("prompts") or []
-    if not isinstance(prompts, list) or not all(isinstance(prompt, str) for prompt in prompts):
-        raise ValueError(f"{where}: prompts must be a list of texts, not {prompts!r}")
-    caption = row.get("caption")
-    if not isinstance(caption, str | None):
-        raise ValueError(f"{where}: caption must be a text, not {caption!r}")
-    path = manifest.parent / Path(row["path"]).expanduser()
-    if not path.exists():
-        raise VideoError(f"{path}: no such file or folder ({where})")
-    name = path.stem if path.is_file() else path.name
-    return Source(path, name, (caption or "").strip() or None, _seconds(where, row.get("start")), tuple(prompts))
-
-
-def _seconds(where: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"{where}: start must be 0 or more seconds, not {value!r}")
-    return seconds
-
-
-def sidecar_of(path: Path) -> Path:
-    """Where the caption is written: ``clip.txt`` beside ``clip.mp4`` (or beside the folder ``clip``)."""
-    return path.with_suffix(".txt") if path.is_file() else path.parent / f"{path.name}.txt"
-
-
-def caption_beside(path: Path) -> str:
-    """The text of :func:`sidecar_of`, its white space evened; empty where there is none."""
-    file = sidecar_of(path)
-    return " ".join(file.read_text(encoding="utf-8").split()) if file.exists() else ""
-
-
-def _sidecar(path: Path) -> str:
-    caption = caption_beside(path)
-    if not caption:
-        file = sidecar_of(path)
-        raise VideoError(f"{path}: has no caption. Write what it shows into {file}, set the option caption, or list it in a manifest")
-    return caption
-
-
 class ReferenceDataset(Dataset[Clip]):
     """References as one dataset of :class:`Clip`; each is decoded at its first use and kept.
 
@@ -188,7 +59,7 @@ class ReferenceDataset(Dataset[Clip]):
     """
 
     def __init__(self, sources: Sequence[Source], window: Window, cache: str | Path = CACHE) -> None:
-        self.sources = [s if s.path is None or s.caption else replace(s, caption=_sidecar(s.path)) for s in sources]
+        self.sources = [s if s.path is None or s.caption else replace(s, caption=caption_of(s.path)) for s in sources]
         self.window = window
         self.cache = cache
         self._clips: dict[int, Clip] = {}
@@ -295,8 +166,8 @@ class ReferenceDataModule(L.LightningDataModule):
     the cells, none twice; where they do not come out even, some batches are empty.
 
     Args:
-        references: videos, folders of images, manifests (.jsonl or .csv with the columns path, caption, start, prompts; paths are
-            relative to the manifest; prompts are a list, in CSV separated by ``|``), ``builtin:NAME``, or ``builtin``: the default ones.
+        references: videos, folders of images or of videos, manifests (.jsonl or .csv with the columns path, caption, start, prompts; paths
+            are relative to the manifest; prompts are a list, in CSV separated by ``|``), ``builtin:NAME``, or ``builtin``: the default ones.
         reference: take only this one, by name or index; None takes all.
         frames: frames per clip. size: pixels, one number or [height, width].
         fps: frames per second, resampled by timestamp; None keeps the source's rate.
@@ -317,7 +188,7 @@ class ReferenceDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        references: list[str],
+        references: list[str] | str,
         reference: str | int | None = None,
         frames: int = 16,
         size: int | list[int] = 64,
@@ -335,7 +206,10 @@ class ReferenceDataModule(L.LightningDataModule):
         super().__init__()
         self.save_hyperparameters()
         window = Window(frames, fps, start, size, crop)
-        _check(references=references, seeds=seeds, noises=noises)
+        _check(references=[references] if isinstance(references, str) else references, seeds=seeds, noises=noises)
+        wrong = [seed for seed in seeds if not -(2**63) <= seed < 2**63]
+        if wrong:
+            raise ValueError(f"seeds must be whole numbers of 64 bits, up to 2^63 - 1, not {wrong[0]}")
         for name, value in {"steps_per_epoch": steps_per_epoch, "val_batch_size": val_batch_size}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
@@ -346,6 +220,7 @@ class ReferenceDataModule(L.LightningDataModule):
             sources = [replace(sources[0], caption=caption)]
         if not all(source.prompts for source in sources):
             _check(prompts=prompts)
+        refuse_copies(sources)
         self.dataset = ReferenceDataset(sources, window, cache or CACHE)
         self._deal = partial(_CellBatches, self.dataset, prompts, seeds, noises, val_batch_size)
         self.cells = self._deal(0, 1).cells()
@@ -379,7 +254,7 @@ class ReferenceDataModule(L.LightningDataModule):
 
 def _check(**lists: Sequence[Any]) -> None:
     for name, values in lists.items():
-        if isinstance(values, str) or not values or any(value == "" for value in values):
+        if isinstance(values, str) or not values or any(isinstance(value, str) and not value.strip() for value in values):
             raise ValueError(f"{name} must be a list with at least one entry and no empty one, not {values!r}")
         if name != "references" and len(set(values)) < len(values):
             raise ValueError(f"{name} holds the same entry twice: {values!r}")

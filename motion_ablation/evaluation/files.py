@@ -19,6 +19,7 @@ from motion_ablation.records import Clip, Sample
 
 ITSELF = "the reference itself"
 SHORT_SIDE = 512
+FAILED = "failed"  # in a row: why a video could not be scored, or not by every metric
 
 
 @dataclass
@@ -27,7 +28,8 @@ class Scores:
 
     Attributes:
         reference: its path. rows: per video ``video``, ``prompt`` and every metric of single videos; the first is the reference itself, the
-            ceiling. sets: metrics of all videos together. protocols: how each number was made. skipped: why a metric is missing.
+            ceiling; ``failed`` says why one could not be scored. sets: metrics of all videos together. protocols: how each number was made.
+        skipped: why a metric is missing.
     """
 
     reference: str
@@ -35,6 +37,11 @@ class Scores:
     sets: dict[str, float]
     protocols: dict[str, dict[str, Any]]
     skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every video was scored by every metric."""
+        return not any(FAILED in row for row in self.rows)
 
     def to_json(self) -> str:
         """Everything; NaN as null."""
@@ -52,6 +59,7 @@ class Scores:
         parts += [f"{name} {_arrow(name)} of all videos together: {_number(value)}" for name, value in self.sets.items()]
         parts += [f"warning, {name}: {protocol['warning']}" for name, protocol in self.protocols.items() if "warning" in protocol]
         parts += [f"{name} left out: {reason}" for name, reason in self.skipped.items()]
+        parts += [f"{row['video']} failed: {row[FAILED]}" for row in self.rows if FAILED in row]
         return "\n".join(parts)
 
 
@@ -97,10 +105,18 @@ def score_files(
         raise ValueError("no videos to score")
     evaluator, skipped = _evaluator(metrics or [name for name in METRICS if not METRICS[name].requires_truth], network, tracker)
     chosen = evaluator.metrics
-    source = read_whole(Path(reference), frames, fps)
+    paths = [Path(reference).expanduser(), *(Path(path).expanduser() for path in videos)]
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise VideoError(f"{', '.join(missing)}: no such file or folder")
+    source = read_whole(paths[0], frames, fps)
     rows = []
-    for number, path in enumerate(track([Path(reference), *map(Path, videos)])):
-        clip = source if number == 0 else read_whole(path, frames, fps)
+    for number, path in enumerate(track(paths)):
+        try:
+            clip = source if number == 0 else read_whole(path, frames, fps)
+        except (VideoError, OSError) as error:
+            rows.append({"video": str(path), "prompt": "", FAILED: " ".join(str(error).split())})
+            continue
         sample = Sample(clip.frames, source, clip.caption or prompt, number, "")
         row: dict[str, Any] = {"video": ITSELF if number == 0 else str(path), "prompt": sample.prompt}
         for name, metric in list(chosen.items()):
@@ -117,7 +133,7 @@ def score_files(
                 skipped[name] = str(error)
                 del chosen[name]
             except ValueError as error:
-                raise VideoError(f"{path}: {name}: {error}") from error
+                row.setdefault(FAILED, f"{name}: {error}")
         rows.append(row)
     sets = {name: evaluator.value(name) for name, metric in chosen.items() if not metric.per_sample}
     if any("prompt" in metric.reads for metric in chosen.values()) and not any(row["prompt"] for row in rows):

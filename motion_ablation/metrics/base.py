@@ -63,6 +63,7 @@ class VideoMetric(Metric):
         higher_is_better: the direction; None where neither is better. range: the least and greatest value. unit: what the number counts.
         per_sample: whether every video has a score of its own, whose mean is the result.
         rescales: whether tables show it from 0, where other references score, to 1, where the reference itself scores.
+        frames_needed: the least length of a video.
         beyond_floor: whether tables show it as the difference from what the backbone without motion scores on the same cell.
         compared: whether cards that do not name their metrics compare by it.
         requires_truth: whether it judges the built-in world only, so that real videos score NaN; tables show it apart, where it is known.
@@ -78,6 +79,7 @@ class VideoMetric(Metric):
     per_sample: bool
     rescales: bool = False
     beyond_floor: bool = False
+    frames_needed: int = 1
     compared: bool = True
     requires_truth: bool = False
     is_differentiable = False

@@ -70,6 +70,15 @@ class EvaluationConfig:
         for name, own in options.items():
             METRICS.build(name, **own)
 
+    def check_frames(self, frames: int) -> None:
+        """Refuses, before training, clips that are too short for a metric; naming both. Raises ``ValueError``."""
+        for name in self.options():
+            if frames < METRICS[name].frames_needed:
+                needed = METRICS[name].frames_needed
+                raise ValueError(
+                    f"data.frames {frames} is too few for {name}, which needs {needed}; raise it, or leave {name} out of evaluation.metrics"
+                )
+
     @staticmethod
     def _open(name: str, own: dict[str, Any]) -> dict[str, str]:
         """The options of a metric that a shared setting fills, each with that setting's name."""

@@ -213,7 +213,7 @@ def hook_projections(attention: nn.Module, stream: StreamConfig, apply: Applicat
 
 def read_embedding(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and header of an embedding file; never unpickles. Raises ``ValueError`` naming the path and the reason."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise ValueError(f"no motion embedding at {path}; train one with `lightning fit`, which writes motion.safetensors")
     try:

@@ -8,8 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from motion_ablation.configure.documents import read_yaml
 from motion_ablation.metrics import METRICS
 
 ACTIONS = ("REMOVE", "REPLACE", "ADD")
@@ -61,15 +60,13 @@ KEYS = tuple(field.name for field in fields(Card) if field.name != "path")
 
 def read_card(path: str | Path) -> Card:
     """Reads and checks a card. Raises :class:`CardError`."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise CardError(f"{path}: no such card{_cards_beside(path)}")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CardError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise CardError(f"{path}: a card has the keys {', '.join(KEYS)}")
+        data = read_yaml(path)
+    except ValueError as error:
+        raise CardError(f"{error}. A card has the keys {', '.join(KEYS)}") from None
     _check_keys(path, data)
     card = Card(**{"metrics": [], **data}, path=path)
     _check_values(card)

@@ -176,19 +176,19 @@ def _references(options: Options) -> list[str]:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         named = (data.get("data") or {}).get("references") if isinstance(data, dict) else None
         if named:
-            return list(named)
+            return [named] if isinstance(named, str) else list(named)
     return ["builtin"]
 
 
 def _arguments(references: list[str], options: Options) -> list[str]:
     """Arguments that all runs share."""
-    arguments = [f"--data.references={json.dumps(references)}", "--trainer.enable_progress_bar=false"]
+    arguments = [f"--data.references={json.dumps(references, ensure_ascii=False)}", "--trainer.enable_progress_bar=false"]
     if options.steps is not None:
         arguments.append(f"--trainer.max_steps={options.steps}")
     if options.seeds is not None:
-        arguments.append(f"--data.seeds={json.dumps(list(options.seeds))}")
+        arguments.append(f"--data.seeds={json.dumps(list(options.seeds), ensure_ascii=False)}")
     if options.prompts is not None:
-        arguments.append(f"--data.prompts={json.dumps(list(options.prompts))}")
+        arguments.append(f"--data.prompts={json.dumps(list(options.prompts), ensure_ascii=False)}")
     return arguments
 
 

@@ -7,10 +7,9 @@ import os
 import traceback
 from typing import Any
 
-import torch
-
 from motion_ablation.callbacks import Training
 from motion_ablation.data.video import replacing
+from motion_ablation.errors import out_of_memory
 from motion_ablation.study.plan.run import Run, one_line, write_json
 
 FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
@@ -37,8 +36,9 @@ def record_failure(run: Run, error: BaseException, seconds: float, training: Tra
 def reason_of(error: BaseException) -> str:
     """Why a run failed, in one line; with the mend where the error itself has none."""
     told = one_line(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in told:
-        return f"out of memory ({told[:200]}); lower data.val_batch_size, data.size or data.frames, or run fewer at a time (--workers)"
+    memory = out_of_memory(error)
+    if memory is not None:
+        return f"{memory}, or run fewer at a time (--workers)"
     if any(sign in told for sign in FULL) and "free some space" not in told:
         return f"the disk is full ({told}); free some space and run the study again"
     return told
