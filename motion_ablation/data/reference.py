@@ -167,7 +167,7 @@ class ReferenceDataModule(L.LightningDataModule):
 
     Args:
         references: videos, folders of images or of videos, manifests (.jsonl or .csv with the columns path, caption, start, prompts; paths
-            are relative to the manifest; prompts are a list, in CSV separated by ``|``), ``builtin:NAME``, or ``builtin``: the default ones.
+            are relative to it; prompts are a list, in CSV separated by ``|``), ``builtin:NAME``, or ``builtin``: the default ones.
         reference: take only this one, by name or index; None takes all.
         frames: frames per clip. size: pixels, one number or [height, width].
         fps: frames per second, resampled by timestamp; None keeps the source's rate.

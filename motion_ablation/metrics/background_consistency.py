@@ -36,6 +36,7 @@ class ConsistencyMetric(PerSampleMetric):
     higher_is_better = True
     range = (0.0, 1.0)
     unit = "cosine"
+    frames_needed = 2
 
     def __init__(self, encoder: ImageEncoder) -> None:
         super().__init__()

@@ -76,7 +76,7 @@ class EvaluationConfig:
             if frames < METRICS[name].frames_needed:
                 needed = METRICS[name].frames_needed
                 raise ValueError(
-                    f"data.frames {frames} is too few for {name}, which needs {needed}; raise it, or leave {name} out of evaluation.metrics"
+                    f"data.frames {frames} is too few for {name}, which needs {needed}; raise it, or drop {name} from evaluation.metrics"
                 )
 
     @staticmethod

@@ -52,6 +52,7 @@ class TemporalConsistency(PerSampleMetric):
     higher_is_better = True
     range = (-1.0, 1.0)
     unit = "cosine"
+    frames_needed = 2
 
     def __init__(self, encoder: str | ImageEncoder = "shapes", pairs: str = "consecutive") -> None:
         super().__init__()
