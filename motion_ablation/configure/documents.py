@@ -39,7 +39,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        tab = mark is not None and "\t" in (text.splitlines() or [""])[min(mark.line, text.count("\n"))]
+        tab = mark is not None and any("\t" in row for row in text.splitlines()[mark.line : mark.line + 1])
         hint = "; indent with spaces, not tabs" if tab else ""
         raise ValueError(f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}{hint}") from None
     except ValueError as error:

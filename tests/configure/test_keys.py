@@ -87,12 +87,20 @@ def test_a_file_is_refused(tmp_path: Path, text: str, message: str, form: str) -
 
 @pytest.mark.parametrize(
     "text",
-    ["", "model:", "model: {inner: null}", "model: {inner: {options: {any: 1}}}", "- a list", "{", "trainer: {class_path: no.such.Class}"],
+    ["model:", "model: {inner: null}", "model: {inner: {options: {any: 1}}}", "trainer: {class_path: no.such.Class}"],
 )
 def test_a_file_passes(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(text)
     check_arguments(["--config", str(path)], SCHEMA)
+
+
+@pytest.mark.parametrize(("text", "message"), [("", ": is empty"), ("- a list", ": must be a mapping"), ("{", ", line 1: not YAML")])
+def test_a_file_that_holds_no_keys_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"^{path}{message}"):
+        check_arguments(["--config", str(path)], SCHEMA)
 
 
 def test_schema_of_a_constructor() -> None:

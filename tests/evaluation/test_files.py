@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,13 +63,37 @@ def test_command_prints_a_table_and_writes_json(clips: Path, tmp_path: Path, cap
 
 
 @pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("broken.mp4", "cannot be decoded"),
+        ("cut.mp4", "truncated|cannot be decoded"),
+        ("empty", "holds neither images nor videos|holds no images"),
+        ("one", "at least 2 frames"),
+    ],
+)
+def test_one_bad_video_is_a_row_with_its_reason(
+    clips: Path, bad: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clips)
+    Path("broken.mp4").write_bytes(b"not a video at all")
+    Path("cut.mp4").write_bytes(Path("same.mp4").read_bytes()[:-400])
+    Path("empty").mkdir(exist_ok=True)
+    Path("one").mkdir(exist_ok=True)
+    Path("one/0.png").write_bytes(Path("images/0.png").read_bytes())
+    with pytest.raises(SystemExit) as stopped:
+        main(["score", "reference.mp4", bad, "same.mp4", "--metrics", "temporal_consistency", "motion_fidelity", "--json", "found.json"])
+    assert stopped.value.code == 1
+    rows = json.loads(Path("found.json").read_text())["rows"]
+    assert [row["video"] for row in rows][1:] == [bad, "same.mp4"]
+    assert re.search(message, rows[1]["failed"]) and "failed" not in rows[2] and rows[2]["motion_fidelity"] is not None
+    assert re.search(f"{bad} failed: .*({message})", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["reference.mp4", "gone.mp4"], "no such file or folder"),
-        (["reference.mp4", "broken.mp4"], "cannot be decoded"),
-        (["reference.mp4", "cut.mp4"], "truncated|cannot be decoded"),
-        (["reference.mp4", "empty"], "holds no images"),
-        (["reference.mp4", "one"], "at least 2 frames"),
+        (["reference.mp4", "same.mp4", "gone.mp4"], "gone.mp4: no such file or folder"),
+        (["broken.mp4", "same.mp4"], "cannot be decoded"),
         (["reference.mp4", "same.mp4", "--metrics", "fidd"], "unknown metric 'fidd'. Did you mean 'fid'?"),
         (["reference.mp4", "same.mp4", "--tracker", "opencvv"], "opencv"),
         (["reference.mp4", "same.mp4", "--metrics", "subject_consistency"], "hf download facebook/dino-vitb16"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from motion_ablation.metrics import METRICS, PerSampleMetric
@@ -48,7 +49,9 @@ def test_a_metric_is_one_class_and_one_line(brightness: None, tmp_path: Path, la
     own = tmp_path / "own.yaml"
     own.write_text("evaluation: {metrics: [{name: brightness, gain: 2.0}, prompt_colors]}\n")
     card = card_maker(lab, "bright", ["mqk_spatial"])
-    card.write_text("".join(line for line in card.read_text().splitlines(keepends=True) if not line.startswith(("metrics:", "- "))))
+    content = yaml.safe_load(card.read_text())
+    content.pop("metrics", None)
+    card.write_text("# A hypothesis.\n" + yaml.safe_dump(content))
     with quiet():
         study = make_study([read_card(card)], tmp_path / "study", Options(configs=[str(quick_config), str(own)]))
     card.unlink()
