@@ -52,8 +52,8 @@ def side_by_side(videos: list[tuple[str, Tensor]], width: int = 128) -> Tensor:
     return torch.cat([labelled(frames.cpu(), label, width) for label, frames in resized], -1)
 
 
-def add_gif(writer: SummaryWriter, tag: str, frames: Tensor, fps: float, step: int) -> None:
-    """Adds an animated GIF as an image summary, which TensorBoard plays."""
+def add_gif(writer: SummaryWriter, tag: str, frames: Tensor, fps: float, step: int, words: str) -> None:
+    """Adds an animated GIF as an image summary, which TensorBoard plays, and under the same tag a text that says what it shows."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     pixels = (rearrange(frames, "f c h w -> f h w c") * 255).round().byte().cpu().numpy()
@@ -61,7 +61,8 @@ def add_gif(writer: SummaryWriter, tag: str, frames: Tensor, fps: float, step: i
     save_gif(buffer, pixels, fps)
     height, width = pixels.shape[1:3]
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue())
-    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+    writer.add_text(tag, words, step)  # opens the event file again, which a logger closes when training ends
+    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
 
 class VideoCallback(SampleCallback):
@@ -102,7 +103,8 @@ class VideoCallback(SampleCallback):
         write_gif(run_folder(trainer) / "videos" / f"{name}-{noise}.gif", sheet, reference.fps)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                add_gif(logger.experiment, f"{name}/{noise}", sheet, reference.fps, trained_steps(trainer))
+                words = "; ".join(label for label, _ in videos)
+                add_gif(logger.experiment, f"{name}/{noise}", sheet, reference.fps, trained_steps(trainer), words)
 
 
 def cell_stem(reference: str, prompt: str, seed: int, noise: str) -> str:

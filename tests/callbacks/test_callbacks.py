@@ -100,6 +100,8 @@ def test_tensorboard_has_scalars_playing_gifs_and_hyper_parameters(run: Path) ->
     for name in METRICS:
         assert events.Scalars(f"val/random/{name}")[-1].value == pytest.approx(result["metrics"][f"random/{name}"], rel=1e-4, abs=1e-5)
     assert {"orbit/blend", "orbit/random"} <= set(tags["images"])
+    (told,) = events.Tensors("orbit/blend/text_summary")[-1].tensor_proto.string_val
+    assert told.decode() == f"reference; {PROMPT} (0); {PROMPT} (1)"
     for tag in ("orbit/blend", "orbit/random"):
         gif: Any = Image.open(io.BytesIO(events.Images(tag)[-1].encoded_image_string))
         assert (gif.format, gif.n_frames) == ("GIF", 4)
