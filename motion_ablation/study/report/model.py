@@ -292,10 +292,5 @@ class Report:
     @property
     def shown(self) -> list[tuple[NoiseSection, CardSection, Comparison]]:
         """Every difference that is shown, and where."""
-        return [
-            (section, card, row)
-            for section in self.sections
-            for card in section.cards
-            for finding in card.findings
-            for row in finding.shown
-        ]
+        cards = [(section, card) for section in self.sections for card in section.cards]
+        return [(section, card, row) for section, card in cards for finding in card.findings for row in finding.shown]
