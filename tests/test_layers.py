@@ -11,13 +11,14 @@ import pytest
 PACKAGE = "motion_ablation"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
-GROUND = {"registry", "records", "errors"}
+GROUND = {"registry", "records", "files", "weights"}
 SIBLINGS = {"data", "backbones", "motion", "objectives", "initial_noise", "metrics"}
 
 # Each room and the other rooms that it may import. A room is a module or a subpackage of the package; within ``study`` each
 # subpackage or module is a room of its own.
 ROOMS: dict[str, set[str]] = {
-    "errors": set(),
+    "files": set(),
+    "weights": set(),
     "registry": set(),
     "records": {"registry"},
     "lora": {"records"},

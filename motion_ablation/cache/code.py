@@ -25,7 +25,7 @@ STEPS: dict[str, tuple[str, ...]] = {
 # What stores, finds and refuses, but computes nothing.
 APART = {
     f"{PACKAGE}.{name}"
-    for name in ("cache.artefacts", "cache.stores", "cache.code", "cache.addresses", "registry", "errors", "configure.keys")
+    for name in ("cache.artefacts", "cache.stores", "cache.code", "cache.addresses", "registry", "files", "weights", "configure.keys")
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -15,6 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from motion_ablation.callbacks.base import SampleCallback, merge_rows, run_folder
 from motion_ablation.callbacks.evaluation import MetricCallback, TruthCallback
+from motion_ablation.files import write_json
 
 
 class EmbeddingCallback(Callback):
@@ -99,11 +99,7 @@ class ResultCallback(SampleCallback):
             "protocols": {c.name: next(iter(c.states.values())).protocol for c in scorers if isinstance(c, MetricCallback) and c.states},
             "cells": merge_rows([row for scorer in scorers for row in scorer.rows]),
         }
-        folder = run_folder(trainer)
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / "result.json.part"
-        part.write_text(json.dumps(result, indent=1, default=str) + "\n")
-        os.replace(part, folder / "result.json")
+        write_json(run_folder(trainer) / "result.json", result)
         self._log_hparams(trainer, module, values)
 
     def _log_hparams(self, trainer: L.Trainer, module: Any, values: dict[str, float]) -> None:

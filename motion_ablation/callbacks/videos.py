@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from motion_ablation.cache.artefacts import content_hash
 from motion_ablation.callbacks.base import SampleCallback, cell_of, run_folder
 from motion_ablation.data.video import write_gif, write_video
+from motion_ablation.files import replacing
 from motion_ablation.records import Sample
 
 
@@ -106,12 +106,9 @@ def sample_stem(sample: Sample) -> str:
 
 def save_frames(folder: Path, sample: Sample) -> Path:
     """Keeps a sample lossless (uint8 ``(f, h, w, 3)`` under ``frames``), atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{sample_stem(sample)}.npz"
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, frames=(rearrange(sample.frames, "f c h w -> f h w c") * 255).round().byte().cpu().numpy())
-    os.replace(part, path)
     return path
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
 from math import isfinite
 from pathlib import Path
 from typing import TypeVar
-from uuid import uuid4
 
 import av
 import numpy as np
@@ -23,6 +20,8 @@ from av.video.stream import VideoStream
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
+
+from motion_ablation.files import replacing
 
 CROPS = ("center", "none")
 FOLDER_FPS = 8.0
@@ -362,19 +361,6 @@ def write_gif(path: str | Path, frames: Tensor, fps: float, scale: int = 1) -> N
     durations = [after - before for before, after in pairwise(times)]
     with replacing(path) as partial:
         pictures[0].save(partial, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path`` (whose folder is made) that replaces it if the block succeeds."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _pixels(path: str | Path, frames: Tensor, fps: float) -> np.ndarray:

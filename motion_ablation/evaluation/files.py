@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -11,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from motion_ablation import files
 from motion_ablation.data.reference import caption_beside
-from motion_ablation.data.video import VideoError, read_clip, replacing, shape_of
-from motion_ablation.errors import MissingWeights
+from motion_ablation.data.video import VideoError, read_clip, shape_of
+from motion_ablation.files import to_json
 from motion_ablation.metrics import METRICS, VideoMetric
 from motion_ablation.records import Clip, Sample
+from motion_ablation.weights import MissingWeights
 
 ITSELF = "the reference itself"
 SHORT_SIDE = 512
@@ -39,7 +40,7 @@ class Scores:
 
     def to_json(self) -> str:
         """Everything; NaN as null."""
-        return json.dumps(_plain(vars(self)), indent=1) + "\n"
+        return to_json(vars(self))
 
     def to_table(self) -> str:
         """Markdown, as plain text too: a row per video, a column per metric."""
@@ -148,8 +149,7 @@ def _score(name: str, metric: VideoMetric, sample: Sample) -> dict[str, float]:
 
 def write_json(path: str | Path, scores: Scores) -> None:
     """Writes :meth:`Scores.to_json` atomically."""
-    with replacing(path) as part:
-        part.write_text(scores.to_json(), encoding="utf-8")
+    files.write_json(path, vars(scores))
 
 
 def _arrow(name: str) -> str:
@@ -159,11 +159,3 @@ def _arrow(name: str) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,10 +16,10 @@ from torch import Tensor
 from motion_ablation.backbones import BACKBONES, AnimateDiffBackbone
 from motion_ablation.backbones.folder import latent_shape
 from motion_ablation.data.reference import Cell
-from motion_ablation.errors import MissingWeights
 from motion_ablation.module import BackboneConfig, MotionInversion, SamplingConfig
 from motion_ablation.motion import MotionConfig, MotionEmbeddings, SiteConfig
 from motion_ablation.records import Clip
+from motion_ablation.weights import MissingWeights
 
 WIDTHS = (16, 32)
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from motion_ablation.cache.addresses import addresses, recipe_of, training_recip
 from motion_ablation.cache.artefacts import content_hash
 from motion_ablation.configure.parse import resolve
 from motion_ablation.data.reference import Source, find_sources
-from motion_ablation.data.video import replacing
+from motion_ablation.files import read_json
+from motion_ablation.files import write_json as write_json
 from motion_ablation.module import BackboneConfig, load_backbone
 from motion_ablation.study.plan.cards import FLOOR, Card, CardError
 
@@ -129,7 +131,7 @@ class Study:
         folder = Path(folder)
         if not (folder / "study.json").is_file():
             raise CardError(f"{folder} holds no study (no study.json); run one with: motion-ablation run CARD ... --output FOLDER")
-        data = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        data = read_json(folder / "study.json")
         cards = [Card(**{**card, "path": Path(card["path"])}) for card in data["cards"]]
         runs = [Run(**{**run, "folder": folder / run.get("folder", f"{run['experiment']}/{run['reference']}")}) for run in data["runs"]]
         return cls(folder, cards, data["experiments"], data["references"], data["same_as"], runs, data.get("train_seeds", [0]))
@@ -141,18 +143,16 @@ def run_folder(study: Path, experiment: str, reference: str, train_seed: int | N
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """A run's ``result.json``, or None where there is none that can be read."""
+    """A run's ``result.json``, or None where there is none that can be read. A score that could not be computed is NaN again."""
     try:
-        found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        found = read_json(folder / "result.json")
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and "status" in found else None
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Writes plain data atomically."""
-    with replacing(path) as part:
-        part.write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
+    if not isinstance(found, dict) or "status" not in found:
+        return None
+    for scores in (*found.get("cells", []), found.get("metrics", {})):
+        scores.update({name: nan for name, score in scores.items() if score is None})
+    return found
 
 
 def make_study(cards: list[Card], folder: Path, options: Options) -> Study:

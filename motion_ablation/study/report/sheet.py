@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from motion_ablation.callbacks import cell_stem, labelled, side_by_side
-from motion_ablation.data.video import replacing, write_gif
+from motion_ablation.data.video import write_gif
+from motion_ablation.files import replacing
 from motion_ablation.study.kept import read_frames
 from motion_ablation.study.plan.study import Run, Study
 from motion_ablation.study.results import done_runs, noises_of

@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from motion_ablation.data.video import replacing
+from motion_ablation.files import replacing
 from motion_ablation.study.analysis.controls import controls
 from motion_ablation.study.analysis.statistics import comparisons
 from motion_ablation.study.plan.study import Study

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import gc
 import logging
 import os
@@ -12,7 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,15 +23,17 @@ from einops import rearrange
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from motion_ablation import files
 from motion_ablation.cache.addresses import addresses
 from motion_ablation.cache.artefacts import Tensors
 from motion_ablation.callbacks import LossCurve, ResultCallback, VideoCallback
 from motion_ablation.configure.parse import make_cli
 from motion_ablation.data.reference import find_sources
-from motion_ablation.data.video import replacing
-from motion_ablation.study.plan.study import Run, Study, one_line, read_result, write_json
+from motion_ablation.files import replacing, write_json
+from motion_ablation.study.plan.study import Run, Study, one_line, read_result
 from motion_ablation.study.run.local import WorkerDied, cores, gpus, run_all
 from motion_ablation.study.run.progress import StudyProgress
+from motion_ablation.study.run.status import LOCK
 
 NOISY = (
     "lightning",
@@ -44,7 +45,6 @@ NOISY = (
 
 
 FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-ATTEMPTS = 10
 USES = "artefacts.txt"  # in a run's folder: the artefacts that it is made of
 TRAINING, LOSS = "training", "training.loss"  # beside an embedding's tensors: steps and seconds; (step, loss) of its curve
 
@@ -105,16 +105,11 @@ def _announcement(study: Study, pending: list[Run], workers: int) -> str:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keeps a second process out of a study for as long as the block, or this process, lasts."""
-    with (folder / ".lock").open("w") as file:
-        for attempt in range(ATTEMPTS):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if attempt == ATTEMPTS - 1:
-                    message = f"{folder}: another process is running this study; wait for it, or choose another --output"
-                    raise StudyBusy(message) from None
-                time.sleep(0.1)  # `status`, which only looks, is gone by then
+    with ExitStack() as held:
+        try:
+            held.enter_context(files.locked(folder / LOCK, wait=1.0))  # `status`, which only looks, is gone by then
+        except TimeoutError:
+            raise StudyBusy(f"{folder}: another process is running this study; wait for it, or choose another --output") from None
         yield
 
 
