@@ -105,7 +105,7 @@ def test_rooms_are_ordered() -> None:
     ("module", "source"),
     [
         ("motion_ablation.motion.attach", "import diffusers"),
-        ("motion_ablation.metrics.frechet", "def f():\n    from diffusers.models import UNet2DModel"),
+        ("motion_ablation.metrics.fid", "def f():\n    from diffusers.models import UNet2DModel"),
         ("motion_ablation.motion.attach", "from motion_ablation.backbones.base import Backbone"),
         ("motion_ablation.motion.attach", "from motion_ablation import backbones"),
         ("motion_ablation.motion.layouts.per_frame", "from ...backbones import base"),

@@ -16,7 +16,6 @@ from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.metrics import METRICS
 from motion_ablation.motion import MotionConfig
 from motion_ablation.motion.adapters import ADAPTERS
-from motion_ablation.motion.config import named
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
@@ -133,7 +132,7 @@ def metric_version(metric: dict[str, Any]) -> list[Any]:
     Raises:
         ValueError: for an unknown metric or option.
     """
-    name, options = named(METRICS, metric, "MetricCallback.metric")
+    name, options = METRICS.parse(metric, "MetricCallback.metric")
     defaults = {key: parameter.default for key, parameter in inspect.signature(METRICS[name]).parameters.items()}
     named_files = [value for value in (defaults | options).values() if isinstance(value, str)]
     folders = [SHAPES_CLIP if value == "shapes" else Path(value.partition(":")[2] or value).expanduser() for value in named_files]

@@ -68,11 +68,11 @@ def source_of(module: str) -> str:
 
 def _path(module: str) -> Path | None:
     first, *rest = module.split(".")
-    if first != PACKAGE:
-        file = getattr(sys.modules.get(module), "__file__", None)
-        return Path(file) if file and file.endswith(".py") and Path(file).is_file() else None
     place = ROOT.joinpath(*rest)
-    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if rest and path.is_file()), None)
+    own = [path for path in (place.with_suffix(".py"), place / "__init__.py") if first == PACKAGE and rest and path.is_file()]
+    file = getattr(sys.modules.get(module), "__file__", None) if rest or first != PACKAGE else None
+    elsewhere = [Path(file)] if file and file.endswith(".py") and Path(file).is_file() else []
+    return next(iter(own + elsewhere), None)
 
 
 @cache

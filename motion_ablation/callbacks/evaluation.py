@@ -14,7 +14,6 @@ from motion_ablation.cache.artefacts import Artefacts, Tensors, content_hash
 from motion_ablation.callbacks.base import SampleCallback, cell_of, gathered
 from motion_ablation.data.world.segmentation import against_truth
 from motion_ablation.metrics import METRICS
-from motion_ablation.motion.config import named
 from motion_ablation.records import Sample
 
 
@@ -29,7 +28,7 @@ class MetricCallback(SampleCallback):
     """
 
     def __init__(self, metric: dict[str, Any]) -> None:
-        self.name, self.options = named(METRICS, metric, "MetricCallback.metric")
+        self.name, self.options = METRICS.parse(metric, "MetricCallback.metric")
         self.states: dict[str, Any] = {}
         self.rows: list[dict[str, Any]] = []
         self.values: dict[str, float] = {}

@@ -27,7 +27,6 @@ def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
     from motion_ablation.data.reference import ReferenceDataModule
     from motion_ablation.initial_noise import INITIAL_NOISES
     from motion_ablation.module import MotionInversion
-    from motion_ablation.motion.config import named
 
     arguments = sys.argv[1:] if arguments is None else arguments
     check_keys(arguments, MotionInversion, ReferenceDataModule)
@@ -39,7 +38,7 @@ def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
             data = _plain((self.config[self.subcommand] if self.subcommand else self.config)["data"])
             ReferenceDataModule(**data)
             for noise in data["noises"]:
-                named(INITIAL_NOISES, noise, "data.noises")
+                INITIAL_NOISES.parse(noise, "data.noises")
 
         def after_instantiate_classes(self) -> None:
             config = self.config[self.subcommand] if self.subcommand else self.config

@@ -16,7 +16,7 @@ from motion_ablation.evaluation.calibration.cases import CASES
 from motion_ablation.evaluation.calibration.ladders import Rung, appearance_ladder, caption_ladder, motion_ladder
 from motion_ablation.metrics import METRICS, PerSampleMetric, frechet_from_features, load_features, motion_fidelity
 from motion_ablation.metrics.calibrated_motion import calibrated_motion_fidelity
-from motion_ablation.metrics.kernel_distance import kernel_distance
+from motion_ablation.metrics.kid import kernel_distance
 from motion_ablation.metrics.motion_fidelity import PROTOCOLS, dmt_motion_fidelity
 from motion_ablation.weights import MissingWeights
 
