@@ -62,6 +62,7 @@ class BackgroundConsistency(ConsistencyMetric):
     """
 
     name = "background_consistency"
+    sources = ("encoder",)
 
     def __init__(self, encoder: str | ImageEncoder = "shapes") -> None:
         super().__init__(load_encoder(encoder) if isinstance(encoder, str) else encoder)

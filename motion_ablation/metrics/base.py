@@ -55,6 +55,7 @@ class VideoMetric(Metric):
 
     Attributes:
         name: its registry name. reads: which of ``frames``, ``reference``, ``prompt`` its update takes, in this order.
+        sources: options of its constructor that name networks or files on disk; their content belongs to what determines the score.
         higher_is_better: the direction; None where neither is better. range: the least and greatest value. unit: what the number counts.
         per_sample: whether every video has a score of its own, whose mean is the result.
         rescales: whether tables show it from 0, where other references score, to 1, where the reference itself scores.
@@ -63,6 +64,7 @@ class VideoMetric(Metric):
 
     name: str
     reads: tuple[str, ...]
+    sources: tuple[str, ...] = ()
     higher_is_better: bool | None = True
     range: tuple[float, float]
     unit: str

@@ -47,6 +47,7 @@ class Diversity(VideoMetric):
 
     name = "diversity"
     reads = ("frames",)
+    sources = ("encoder",)
     higher_is_better = True
     range = (0.0, 2.0)
     unit = "cosine distance"

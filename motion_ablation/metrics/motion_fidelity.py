@@ -113,6 +113,7 @@ class MotionFidelity(PerSampleMetric):
 
     name = "motion_fidelity"
     reads = ("frames", "reference")
+    sources = ("tracker",)
     higher_is_better = True
     range = (-1.0, 1.0)
     unit = "agreement"

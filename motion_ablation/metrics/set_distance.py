@@ -33,6 +33,7 @@ class SetDistance(VideoMetric):
     """
 
     reads: tuple[str, ...] = ("frames", "reference")
+    sources = ("features", "against")
     higher_is_better = False
     per_sample = False
     formula: str

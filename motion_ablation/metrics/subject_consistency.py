@@ -18,6 +18,7 @@ class SubjectConsistency(ConsistencyMetric):
     """
 
     name = "subject_consistency"
+    sources = ("features",)
 
     def __init__(self, features: str | ImageEncoder = DINO) -> None:
         super().__init__(load_vision(features) if isinstance(features, str) else features)

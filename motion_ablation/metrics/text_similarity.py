@@ -39,6 +39,7 @@ class TextSimilarity(PerSampleMetric):
 
     name = "text_similarity"
     reads = ("frames", "prompt")
+    sources = ("encoder",)
     higher_is_better = True
     range: tuple[float, float] = (-1.0, 1.0)
     unit: str = "cosine"

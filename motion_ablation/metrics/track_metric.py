@@ -28,6 +28,7 @@ class TrackMetric(PerSampleMetric):
     """
 
     reads = ("frames",)
+    sources = ("tracker",)
     frames_needed: int = 2
     formula: str
     lost: Tensor
