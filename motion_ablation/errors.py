@@ -1,12 +1,8 @@
-"""Errors that several rooms raise, and their mends."""
+"""What to say of errors that several rooms meet."""
 
 from __future__ import annotations
 
 MEMORY = "lower data.val_batch_size, data.size or data.frames"
-
-
-class MissingWeights(FileNotFoundError):
-    """Weights that are not on this machine; the message says in one line what to fetch and where to put it."""
 
 
 def out_of_memory(error: BaseException) -> str | None:

@@ -19,7 +19,6 @@ from motion_ablation.cache.code import code_of
 from motion_ablation.data.reference import Batch
 from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.motion import MotionConfig, MotionEmbeddings
-from motion_ablation.motion.config import named
 from motion_ablation.objectives import OBJECTIVES
 from motion_ablation.objectives.base import mean_squared_error
 from motion_ablation.records import Cell, Clip, Sample, Site
@@ -79,7 +78,7 @@ class SamplingConfig:
         if self.guidance < 1:
             raise ValueError(f"sampling.guidance must be at least 1 (no guidance), not {self.guidance}")
         for name, options in self.noises.items():
-            named(INITIAL_NOISES, {"name": name, **options}, "sampling.noises")
+            INITIAL_NOISES.parse({"name": name, **options}, "sampling.noises")
             INITIAL_NOISES.build(name, **options)
 
 
@@ -149,8 +148,8 @@ class MotionInversion(L.LightningModule):
         self.motion_config = motion or MotionConfig()
         self.motion_config.check()
         sampling.check()
-        self.objective_name, options = named(OBJECTIVES, objective, "model.objective")
-        named(BACKBONES, {"name": backbone.name, "source": backbone.source, **backbone.options}, "model.backbone")
+        self.objective_name, options = OBJECTIVES.parse(objective, "model.objective")
+        BACKBONES.parse({"name": backbone.name, "source": backbone.source, **backbone.options}, "model.backbone")
         self.objective = OBJECTIVES.build(self.objective_name, **options)
         self.optimizer_config, self.sampling = optimizer, sampling
         self.artefacts = Artefacts(cache)

@@ -1,8 +1,9 @@
-"""One small registry; each axis of the ablation space is one instance of it."""
+"""One small registry; each axis of the ablation space is one instance of it, and each file of its package one entry."""
 
 from __future__ import annotations
 
 import inspect
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from importlib import import_module
@@ -16,11 +17,11 @@ class UnknownName(ValueError):
 
 
 class Registry(Generic[T]):
-    """Named entries of one axis.
+    """Named entries of one axis. They are found by themselves: a new file in the package needs no line anywhere else.
 
     Args:
         axis: what the entries are, in the singular; used in messages (``"layout"``).
-        package: the package whose import registers the entries; imported at the first look-up.
+        package: the package whose modules register the entries; all are imported at the first look-up.
         given: parameters that the code supplies, not a user; left out of messages.
     """
 
@@ -28,6 +29,7 @@ class Registry(Generic[T]):
         self.axis = axis
         self.given = given
         self._package = package
+        self._loaded = False
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -42,7 +44,12 @@ class Registry(Generic[T]):
         return add
 
     def _load(self) -> dict[str, T]:
-        import_module(self._package)
+        if not self._loaded:
+            package = import_module(self._package)
+            for module in pkgutil.iter_modules(getattr(package, "__path__", [])):
+                if not module.ispkg:
+                    import_module(f"{self._package}.{module.name}")
+            self._loaded = True  # not before: a file that cannot be imported is told at every look-up
         return self._entries
 
     def names(self) -> list[str]:

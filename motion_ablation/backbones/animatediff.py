@@ -10,8 +10,9 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor
 
 from motion_ablation.backbones.base import BACKBONES
-from motion_ablation.backbones.folder import FolderBackbone, find_folder, find_sites, fingerprint, precision_of
+from motion_ablation.backbones.folder import FolderBackbone, find_checkpoint, find_sites, precision_of
 from motion_ablation.records import Site
+from motion_ablation.weights import TENSORS, find_folder, fingerprint
 
 # The schedule that the adapters were trained with.
 SCHEDULE = {"beta_schedule": "linear", "clip_sample": False, "timestep_spacing": "leading", "steps_offset": 1}
@@ -31,8 +32,14 @@ class AnimateDiffBackbone(FolderBackbone):
     def __init__(
         self, source: str, adapter: str, dtype: str = "float32", vae_slicing: bool = False, gradient_checkpointing: bool = False
     ) -> None:
-        folder, precision = find_folder(source), precision_of(dtype)
-        motion_folder = find_folder(adapter, parts=())
+        folder, precision = find_checkpoint(source), precision_of(dtype)
+        motion_folder = find_folder(
+            adapter,
+            ("config.json", TENSORS),
+            "motion adapter's folder",
+            "model.backbone.options.adapter",
+            "guoyww/animatediff-motion-adapter-v1-5-3",
+        )
         options: dict[str, Any] = {"torch_dtype": precision, "local_files_only": True}
         image = UNet2DConditionModel.from_pretrained(folder / "unet", **options)
         motion = MotionAdapter.from_pretrained(motion_folder, **options)
@@ -41,7 +48,7 @@ class AnimateDiffBackbone(FolderBackbone):
             denoiser.enable_gradient_checkpointing()
         super().__init__(folder, denoiser, dtype, vae_slicing, SCHEDULE)
         self.recomputes = gradient_checkpointing
-        self.fingerprint = f"{self.fingerprint}-{fingerprint(motion_folder, parts=('',))}"
+        self.fingerprint = f"{self.fingerprint}-{fingerprint(motion_folder)}"
 
     def denoise(self, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
         # This network attends to text frame by frame.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from functools import partial
 from pathlib import Path
@@ -15,53 +14,15 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from motion_ablation.backbones.base import Backbone, Posterior
-from motion_ablation.errors import MissingWeights
 from motion_ablation.records import Site
+from motion_ablation.weights import find_folder, fingerprint
 
-WEIGHTS = Path(__file__).parent.parent / "weights"
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
-def find_folder(source: str, parts: tuple[str, ...] = PARTS) -> Path:
-    """The local folder of a checkpoint with ``parts``: the built-in ``shapes``, a path, or a hub id that was downloaded before.
-
-    Raises:
-        MissingWeights: in one line, what to download and where to put it.
-    """
-    folder = WEIGHTS / source if source == "shapes" else Path(source).expanduser()
-    if source == "shapes" and not folder.is_dir():
-        raise MissingWeights(f"the built-in weights are not at {folder}; `make pretrain` trains them (hours)")
-    if not folder.is_dir():
-        folder = _from_hub_cache(source)
-    missing = [part for part in parts if not (folder / part).is_dir()]
-    if missing:
-        raise MissingWeights(f"{folder} is not a text-to-video folder: it lacks {', '.join(missing)} (expected: {', '.join(parts)})")
-    return folder
-
-
-def _from_hub_cache(source: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    hint = f"run `hf download {source} --local-dir weights/{source.split('/')[-1]}` and set model.backbone.source to that folder"
-    if source.count("/") != 1 or source.startswith((".", "/", "~")):
-        raise MissingWeights(f"no folder '{source}'; give a diffusers folder with {', '.join(PARTS)}, a hub id, or 'shapes'")
-    try:
-        return Path(snapshot_download(source, local_files_only=True))
-    except Exception as error:
-        raise MissingWeights(f"the weights of '{source}' are not on this machine: {hint}") from error
-
-
-def fingerprint(folder: Path, parts: tuple[str, ...] = PARTS) -> str:
-    """Hash of a checkpoint: names and sizes of its files, all small files, and both ends of the large ones."""
-    digest = hashlib.sha256()
-    for path in sorted(p for part in parts for p in (folder / part).rglob("*") if p.is_file()):
-        digest.update(f"{path.relative_to(folder)} {path.stat().st_size}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(1 << 20))
-            if path.stat().st_size > 1 << 20:
-                file.seek(-(1 << 20), 2)
-                digest.update(file.read())
-    return digest.hexdigest()[:16]
+def find_checkpoint(source: str) -> Path:
+    """The local folder of a text-to-video or image model; see :func:`~motion_ablation.weights.find_folder`."""
+    return find_folder(source, PARTS, "diffusers folder", "model.backbone.source", "cerspense/zeroscope_v2_576w", builtin="shapes")
 
 
 def latent_shape(
@@ -118,7 +79,7 @@ class FolderBackbone(Backbone):
     """A denoiser beside an autoencoder of frames, CLIP's text encoder and a noise schedule, all from one diffusers folder.
 
     Args:
-        folder: see :func:`find_folder`. denoiser: the network. dtype: name of the precision. vae_slicing: see the subclasses.
+        folder: see :func:`find_checkpoint`. denoiser: the network. dtype: name of the precision. vae_slicing: see the subclasses.
         scheduler: changes of the folder's noise schedule.
     """
 
@@ -131,7 +92,8 @@ class FolderBackbone(Backbone):
         self.text_encoder: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=precision, **options)
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", **options)
         self.scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", **(scheduler or {}))
-        self.fingerprint = fingerprint(folder) if dtype == "float32" else f"{fingerprint(folder)}-{dtype}"
+        weights = fingerprint(folder, PARTS)
+        self.fingerprint = weights if dtype == "float32" else f"{weights}-{dtype}"
         self._sites: dict[tuple[int, int, int, int], list[Site]] = {}
         if vae_slicing:
             self.vae.enable_slicing()

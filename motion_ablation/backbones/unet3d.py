@@ -10,7 +10,7 @@ from diffusers import UNet3DConditionModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 
 from motion_ablation.backbones.base import BACKBONES
-from motion_ablation.backbones.folder import FolderBackbone, find_folder, find_sites, latent_shape, precision_of
+from motion_ablation.backbones.folder import FolderBackbone, find_checkpoint, find_sites, latent_shape, precision_of
 from motion_ablation.records import Site
 
 
@@ -24,7 +24,7 @@ class UNet3DBackbone(FolderBackbone):
     """
 
     def __init__(self, source: str = "shapes", dtype: str = "float32", vae_slicing: bool = False) -> None:
-        folder, precision = find_folder(source), precision_of(dtype)
+        folder, precision = find_checkpoint(source), precision_of(dtype)
         denoiser = UNet3DConditionModel.from_pretrained(folder / "unet", torch_dtype=precision, local_files_only=True)
         super().__init__(folder, denoiser, dtype, vae_slicing)
 
@@ -36,7 +36,7 @@ class UNet3DBackbone(FolderBackbone):
 
 
 def sites_of(source: str, frames: int, height: int, width: int) -> list[Site]:
-    """Sites of a checkpoint as such a clip shows them, from its configuration files alone; see :func:`find_folder`."""
-    folder = find_folder(source)
+    """Sites of a checkpoint as such a clip shows them, from its configuration files alone; see :func:`find_checkpoint`."""
+    folder = find_checkpoint(source)
     unet, vae = (json.loads((folder / part / "config.json").read_text(encoding="utf-8")) for part in ("unet", "vae"))
     return UNet3DBackbone.probe(unet, latent_shape(unet, vae, frames, height, width))

@@ -14,14 +14,13 @@ from motion_ablation.data.reference import Source
 from motion_ablation.data.world.builtin import builtin
 from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.metrics import METRICS, EvaluationConfig
+from motion_ablation.metrics.networks.sources import content_of
 from motion_ablation.motion import MotionConfig
 from motion_ablation.motion.adapters import ADAPTERS
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
 from motion_ablation.objectives import OBJECTIVES
-
-SHAPES_CLIP = Path(__file__).parents[1] / "weights" / "shapes" / "clip"  # what metrics call shapes
 
 # What changes where or how loudly a run computes, not what comes out.
 INCIDENTAL = {
@@ -107,9 +106,13 @@ def reference_digest(source: Source) -> str:
 
 
 def _kept(config: dict[str, Any], later: bool = True) -> dict[str, dict[str, Any]]:
-    """The configuration without what is incidental; ``later``: with what acts once training is over. A file counts by its content."""
+    """The configuration without what is incidental; ``later``: with what acts once training is over.
+
+    The backbone's source is left out, because its fingerprint counts. The embedding to start from counts by its content.
+    """
     left_out = {section: names | (set() if later else LATER[section]) for section, names in INCIDENTAL.items()}
     kept = {section: {key: value for key, value in config[section].items() if key not in names} for section, names in left_out.items()}
+    kept["model"]["backbone"] = {key: value for key, value in config["model"]["backbone"].items() if key != "source"}
     if config["model"]["embedding"]:
         kept["model"]["embedding"] = files_hash(Path(config["model"]["embedding"]))
     return kept
@@ -125,7 +128,10 @@ def _motion(config: dict[str, Any], debiases: bool) -> list[Any]:
 
 
 def metric_version(metric: dict[str, Any]) -> list[Any]:
-    """All that determines a metric's scores: its name and options, its code, and the content of the weights and files that these name.
+    """All that determines a metric's scores: its name and options, its code, and the content of the weights and files that it reads.
+
+    Which options name weights or files is what the metric declares as its ``sources``. They count by content, wherever that is: a hub id
+    and a folder of the same weights are the same. Missing weights count by their name.
 
     Args:
         metric: ``{name: ..., **options}`` of a registered metric.
@@ -134,10 +140,11 @@ def metric_version(metric: dict[str, Any]) -> list[Any]:
         ValueError: for an unknown metric or option.
     """
     name, options = METRICS.parse(metric, "evaluation.metrics")
-    defaults = {key: parameter.default for key, parameter in inspect.signature(METRICS[name]).parameters.items()}
-    named_files = [value for value in (defaults | options).values() if isinstance(value, str)]
-    folders = [SHAPES_CLIP if value == "shapes" else Path(value.partition(":")[2] or value).expanduser() for value in named_files]
-    return [name, options, code_of("score", METRICS[name]), [files_hash(folder) for folder in folders]]
+    declared = METRICS[name].sources
+    defaults = {key: parameter.default for key, parameter in inspect.signature(METRICS[name]).parameters.items() if key in declared}
+    sources = {key: str(value) for key, value in (defaults | options).items() if key in declared}
+    others = {key: value for key, value in options.items() if key not in declared}
+    return [name, others, code_of("score", METRICS[name]), {key: content_of(source) for key, source in sources.items()}]
 
 
 def motion_entries(motion: MotionConfig, debiases: bool = True) -> list[Any]:

@@ -1,62 +1,98 @@
-"""The code of each step from a reference to its scores, as a hash: part of every artefact's address, so that edited code is run again."""
+"""The code of each step from a reference to its scores, as a hash: part of every artefact's address, so that edited code is run again.
+
+What counts are definitions: the functions, classes and constants that a step's own use, at any depth, wherever they are. What stands beside
+them in a file, such as a writer of pictures beside a reader of videos, may change, and nothing runs again.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import sys
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT.name
 
-# Step -> the modules that its code starts from. What these import belongs to it, and so do the registered entries that a configuration
-# names (its backbone, layouts, integrations, metrics, ...): an entry that it does not name may change, or be new, and nothing runs again.
+# Step -> the modules that its code starts from, with all that they define. The registered entries that a configuration names (its
+# backbone, layouts, integrations, metrics, ...) belong to it too: one that it does not name may change, or be new, and nothing runs again.
 STEPS: dict[str, tuple[str, ...]] = {
     "latents": ("backbones.base",),
     "inverted": ("backbones.base",),
-    "embedding": ("module",),
+    "embedding": ("module", "data.reference"),
     "video": ("module",),
     "score": ("metrics.base",),
-    "result": ("module", "callbacks"),
+    "result": ("module", "data.reference", "callbacks"),
 }
 # What stores, finds and refuses, but computes nothing.
 APART = {
     f"{PACKAGE}.{name}"
-    for name in ("cache.artefacts", "cache.stores", "cache.code", "cache.addresses", "registry", "errors", "configure.keys")
+    for name in ("cache.artefacts", "cache.stores", "cache.code", "cache.addresses", "registry", "files", "weights", "configure.keys")
 }
+ALL = "*"  # in place of a name: everything that a module defines or imports
+RUN = ""  # in place of a name: the statements of a module that define nothing, which run when it is imported
+
+
+class Symbol(NamedTuple):
+    """A definition of a module, by its name, or :data:`ALL` or :data:`RUN`."""
+
+    module: str
+    name: str
+
+
+class Parsed(NamedTuple):
+    """A module's statements by the name that they define, and what its imports are names of: a module and a name in it."""
+
+    defined: dict[str, list[ast.stmt]]
+    imported: dict[str, Symbol]
 
 
 def code_of(step: str, *entries: Any) -> str:
-    """Hash of the code of a step of :data:`STEPS`: the text of its modules without comments, docstrings and layout; 16 hex digits.
+    """Hash of the code of a step of :data:`STEPS`, without comments, docstrings, annotations of functions, and layout; 16 hex digits.
 
     Args:
-        entries: classes or functions whose modules belong to it too. Of a module outside this package its own text counts alone.
+        entries: classes or functions that belong to it too. Of one outside this package the whole text of its module counts.
     """
-    modules = {f"{PACKAGE}.{name}" for name in STEPS[step]} | {entry.__module__ for entry in entries}
-    return _digest(frozenset(modules))
+    return _digest(frozenset(roots_of(step, *entries)))
+
+
+def roots_of(step: str, *entries: Any) -> set[Symbol]:
+    """Where the code of a step starts from."""
+    return {Symbol(f"{PACKAGE}.{name}", ALL) for name in STEPS[step]} | {_symbol(entry) for entry in entries}
+
+
+def _symbol(entry: Any) -> Symbol:
+    module, name = entry.__module__, entry.__qualname__
+    return Symbol(module, name if module.split(".")[0] == PACKAGE and name in _parsed(module).defined else ALL)
 
 
 @cache
-def _digest(roots: frozenset[str]) -> str:
+def _digest(roots: frozenset[Symbol]) -> str:
     digest = hashlib.sha256()
-    for module in sorted(closure(roots)):
-        digest.update(f"{module}\n{ast.unparse(_without_docstrings(_tree(module)))}\n".encode())
+    for symbol in sorted(closure(roots)):
+        text = "\n".join(ast.unparse(statement) for statement in _statements(symbol))
+        digest.update(f"{symbol.module} {symbol.name}\n{text}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def closure(roots: frozenset[str]) -> set[str]:
-    """The modules of this package that ``roots`` import, at any depth of the code, and these in turn; a name that a package only passes on
-    is followed to the module that has it, so that its other modules are left out."""
-    found: set[str] = set()
+def closure(roots: Iterable[Symbol]) -> set[Symbol]:
+    """The definitions that ``roots`` use, at any depth, and these in turn."""
+    found: set[Symbol] = set()
     ahead = set(roots)
     while ahead:
-        module = ahead.pop()
-        found.add(module)
-        if module.split(".")[0] == PACKAGE:
-            ahead |= _imported(module) - found - APART
+        symbol = ahead.pop()
+        if symbol.module in APART:
+            continue
+        found.add(symbol)
+        if symbol.module.split(".")[0] == PACKAGE:
+            used = {Symbol(symbol.module, RUN), *_used(symbol)}
+            if symbol.name == ALL:
+                parsed = _parsed(symbol.module)
+                used |= {Symbol(symbol.module, name) for name in parsed.defined} | {_origin(each) for each in parsed.imported.values()}
+            ahead |= used - found
     return found
 
 
@@ -68,60 +104,102 @@ def source_of(module: str) -> str:
 
 def _path(module: str) -> Path | None:
     first, *rest = module.split(".")
-    if first != PACKAGE:
-        file = getattr(sys.modules.get(module), "__file__", None)
-        return Path(file) if file and file.endswith(".py") and Path(file).is_file() else None
-    place = ROOT.joinpath(*rest)
-    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if rest and path.is_file()), None)
+    if first == PACKAGE:
+        place = ROOT.joinpath(*rest)
+        own = [path for path in (place.with_suffix(".py"), place / "__init__.py") if rest and path.is_file()]
+        if own or not rest:
+            return own[0] if own else None
+    file = getattr(sys.modules.get(module), "__file__", None)  # a package that is in several folders, or another package
+    return Path(file) if file and file.endswith(".py") and Path(file).is_file() else None
 
 
 @cache
-def _tree(module: str) -> ast.Module:
-    return ast.parse(source_of(module))
-
-
-@cache
-def _imported(module: str) -> frozenset[str]:
-    """Modules of this package that a module imports, each name followed to where it is defined."""
-    found = set()
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = _base(module, node)
-            found |= {_origin(base, alias.name) for alias in node.names}
-    return frozenset(name for name in found if name.split(".")[0] == PACKAGE and _path(name))
-
-
-def _base(module: str, node: ast.ImportFrom) -> str:
-    """What ``from ... import`` imports from, its dots spelled out."""
-    if not node.level:
-        return node.module or ""
+def _parsed(module: str) -> Parsed:
+    found = Parsed({}, {})
     path = _path(module)
-    up = node.level - (path is not None and path.name == "__init__.py")
+    for statement in _bare(ast.parse(source_of(module))).body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            found.imported.update(_imports(statement, module, path is not None and path.name == "__init__.py"))
+        else:
+            for name in _names_defined(statement) or [RUN]:
+                found.defined.setdefault(name, []).append(statement)
+    return found
+
+
+def _names_defined(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [statement.name]
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    assigns = isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign)
+    return [node.id for target in targets if assigns and target for node in ast.walk(target) if isinstance(node, ast.Name)]
+
+
+def _imports(statement: ast.Import | ast.ImportFrom, module: str, is_package: bool) -> Iterator[tuple[str, Symbol]]:
+    """The names that an import gives, those of this package only."""
+    if isinstance(statement, ast.Import):
+        for alias in statement.names:
+            if alias.name.split(".")[0] == PACKAGE:
+                yield alias.asname or PACKAGE, Symbol(alias.name, ALL)
+        return
     parts = module.split(".")
-    return ".".join([*parts[: len(parts) - up], *([node.module] if node.module else [])])
+    up = parts[: len(parts) - statement.level + is_package] if statement.level else []
+    base = ".".join([*up, *([statement.module] if statement.module else [])])
+    if base.split(".")[0] == PACKAGE:
+        for alias in statement.names:
+            yield alias.asname or alias.name, Symbol(base, alias.name)
 
 
-def _origin(base: str, name: str) -> str:
-    """The module that ``from base import name`` needs."""
-    if base.split(".")[0] != PACKAGE:
-        return base
-    if _path(f"{base}.{name}"):
-        return f"{base}.{name}"
-    path = _path(base)
-    if path and path.name == "__init__.py":
-        for node in _tree(base).body:
-            if isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    if name == (alias.asname or alias.name):
-                        return _origin(_base(base, node), alias.name)
-    return base
+def _origin(symbol: Symbol) -> Symbol:
+    """Where an imported name is defined: packages pass names on."""
+    parsed = _parsed(symbol.module)
+    if symbol.name == ALL or symbol.name in parsed.defined:
+        return symbol
+    if symbol.name in parsed.imported and parsed.imported[symbol.name] != symbol:
+        return _origin(parsed.imported[symbol.name])
+    inner = f"{symbol.module}.{symbol.name}"
+    return Symbol(inner if _path(inner) else symbol.module, ALL)
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+def _statements(symbol: Symbol) -> list[ast.stmt]:
+    path = _path(symbol.module)
+    if symbol.name == ALL:  # of this package, each definition is a symbol of its own
+        return [] if symbol.module.split(".")[0] == PACKAGE or not path else _bare(ast.parse(source_of(symbol.module))).body
+    return _parsed(symbol.module).defined.get(symbol.name, [])
+
+
+@cache
+def _used(symbol: Symbol) -> frozenset[Symbol]:
+    """Definitions of this package that a definition names in its text."""
+    parsed, path = _parsed(symbol.module), _path(symbol.module)
+    nodes = [node for statement in _statements(symbol) for node in ast.walk(statement)]
+    imported = dict(parsed.imported)
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imported.update(_imports(node, symbol.module, path is not None and path.name == "__init__.py"))
+    found, of_modules = set(), set()
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imported:
+            origin = _origin(imported[node.value.id])
+            if origin.name == ALL:
+                found.add(_origin(Symbol(origin.module, node.attr)))
+                of_modules.add(node.value)
+    for node in nodes:
+        if isinstance(node, ast.Name) and node not in of_modules:
+            if node.id in imported:
+                found.add(_origin(imported[node.id]))
+            elif node.id in parsed.defined:
+                found.add(Symbol(symbol.module, node.id))
+    return frozenset(found)
+
+
+def _bare(tree: ast.Module) -> ast.Module:
+    """A module without docstrings and without the annotations of its functions."""
     for node in ast.walk(tree):
-        if isinstance(node, documented) and node.body and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and node.body and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return tree

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 from uuid import uuid4
+
+from motion_ablation.files import locked, replacing
 
 
 class Store(ABC):
@@ -46,40 +46,17 @@ class Folder(Store):
         return path.read_bytes() if path.exists() else None
 
     def write(self, values: dict[str, bytes]) -> None:
-        parts = {self.folder / key: (self.folder / key).with_suffix(f".{uuid4().hex}.part") for key in values}
-        try:
-            for (path, part), value in zip(parts.items(), values.values(), strict=True):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                part.write_bytes(value)
-            for path, part in parts.items():
-                os.replace(part, path)
-        finally:
-            for part in parts.values():
-                with suppress(OSError):
-                    part.unlink(missing_ok=True)
+        with ExitStack() as parts:
+            for key, value in values.items():
+                parts.enter_context(replacing(self.folder / key)).write_bytes(value)
 
     @contextmanager
     def alone(self, key: str) -> Iterator[None]:
         """Lasts as long as the block, or this process. A file system without locks lets everyone in."""
         lock = (self.folder / key).with_suffix(".lock")
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(lock):
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-
-
-def _locked(path: Path) -> TextIO:
-    """A lock file, opened and locked, that is still the one at its path: who waited for it may find it removed, and begins again."""
-    while True:
-        file = path.open("w")
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        file.close()
+        with locked(lock, remove=True):
+            yield
 
 
 class Remote(Store):

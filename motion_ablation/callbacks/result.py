@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import platform
@@ -17,7 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from motion_ablation.callbacks.base import SampleCallback, run_folder
 from motion_ablation.callbacks.evaluation import EvaluationCallback
 from motion_ablation.callbacks.training import Training
-from motion_ablation.evaluation.evaluator import json_ready
+from motion_ablation.files import write_json
 
 
 class EmbeddingCallback(Callback):
@@ -111,11 +110,7 @@ class ResultCallback(SampleCallback):
             "protocols": {name: protocol for scorer in scorers for name, protocol in scorer.protocols.items()},
             "cells": [row for scorer in scorers for row in scorer.rows],
         }
-        folder = run_folder(trainer)
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / "result.json.part"
-        part.write_text(json.dumps(json_ready(result), indent=1, default=str) + "\n")
-        os.replace(part, folder / "result.json")
+        write_json(run_folder(trainer) / "result.json", result)
         self._log_hparams(trainer, module, values)
 
     def _log_hparams(self, trainer: L.Trainer, module: Any, values: dict[str, float]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from motion_ablation.callbacks.result import trained_steps
 from motion_ablation.data.reference import shortened
 from motion_ablation.data.video import write_gif, write_video
 from motion_ablation.data.writing import save_gif
+from motion_ablation.files import replacing
 from motion_ablation.records import Sample
 
 log = logging.getLogger(__name__)
@@ -126,12 +126,9 @@ def sample_stem(sample: Sample) -> str:
 
 def save_frames(folder: Path, sample: Sample) -> Path:
     """Keeps a sample lossless (uint8 ``(f, h, w, 3)`` under ``frames``), atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{sample_stem(sample)}.npz"
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, frames=(rearrange(sample.frames, "f c h w -> f h w c") * 255).round().byte().cpu().numpy())
-    os.replace(part, path)
     return path
 
 

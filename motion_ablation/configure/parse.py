@@ -28,7 +28,6 @@ def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
     from motion_ablation.initial_noise import INITIAL_NOISES
     from motion_ablation.metrics import EvaluationConfig
     from motion_ablation.module import MotionInversion
-    from motion_ablation.motion.config import named
 
     arguments = sys.argv[1:] if arguments is None else arguments
     check_keys(arguments, MotionInversion, ReferenceDataModule, EvaluationConfig)
@@ -45,7 +44,7 @@ def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
             data = config["data"]
             ReferenceDataModule(**data)
             for noise in data["noises"]:
-                named(INITIAL_NOISES, noise, "data.noises")
+                INITIAL_NOISES.parse(noise, "data.noises")
             if self.subcommand != "predict":
                 check_evaluation(config)
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil, isfinite
 from pathlib import Path
 from typing import IO
-from uuid import uuid4
 
 import av
 import numpy as np
@@ -20,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from motion_ablation.data.window import VideoError
+from motion_ablation.files import replacing
 
 GIF_FPS = 50  # most that viewers play: a GIF's clock ticks 100 times a second, and shorter delays than 2 ticks are slowed down
 
@@ -70,19 +67,6 @@ def save_gif(file: Path | IO[bytes], pixels: np.ndarray, fps: float) -> None:
     times = [10 * round(100 * k * step / fps) for k in range(len(pictures) + 1)]
     durations = [min(after - before, 655350) for before, after in pairwise(times)]
     pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path`` (whose folder is made) that replaces it if the block succeeds."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _pixels(path: str | Path, frames: Tensor, fps: float) -> np.ndarray:

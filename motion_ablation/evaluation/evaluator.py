@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -117,12 +116,3 @@ def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Mapping):
         return [tensor for each in value.values() for tensor in _tensors(each)]
     return [value] if isinstance(value, Tensor) else []
-
-
-def json_ready(value: Any) -> Any:
-    """Plain data with null for what JSON has no number for: NaN and infinities."""
-    if isinstance(value, dict):
-        return {key: json_ready(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_ready(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

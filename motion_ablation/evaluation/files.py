@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -10,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from motion_ablation import files
 from motion_ablation.data.reference import caption_beside
-from motion_ablation.data.video import VideoError, read_clip, replacing, shape_of
-from motion_ablation.errors import MissingWeights
-from motion_ablation.evaluation.evaluator import Evaluator, json_ready
+from motion_ablation.data.video import VideoError, read_clip, shape_of
+from motion_ablation.evaluation.evaluator import Evaluator
+from motion_ablation.files import to_json
 from motion_ablation.metrics import METRICS, EvaluationConfig
 from motion_ablation.records import Clip, Sample
+from motion_ablation.weights import MissingWeights
 
 ITSELF = "the reference itself"
 SHORT_SIDE = 512
@@ -45,7 +46,7 @@ class Scores:
 
     def to_json(self) -> str:
         """Everything; NaN as null."""
-        return json.dumps(json_ready(vars(self)), indent=1) + "\n"
+        return to_json(vars(self))
 
     def to_table(self) -> str:
         """Markdown, as plain text too: a row per video, a column per metric."""
@@ -157,8 +158,7 @@ def _evaluator(names: Iterable[str], network: str, tracker: str) -> tuple[Evalua
 
 def write_json(path: str | Path, scores: Scores) -> None:
     """Writes :meth:`Scores.to_json` atomically."""
-    with replacing(path) as part:
-        part.write_text(scores.to_json(), encoding="utf-8")
+    files.write_json(path, vars(scores))
 
 
 def _arrow(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Metrics of generated videos; importing this package registers them all."""
+"""Metrics of generated videos, one per file, and the functions and networks behind them."""
 
 from motion_ablation.metrics.appearance_leakage import AppearanceLeakage, appearance_leakage
 from motion_ablation.metrics.background_consistency import BackgroundConsistency, vbench_consistency
@@ -8,8 +8,8 @@ from motion_ablation.metrics.config import EvaluationConfig
 from motion_ablation.metrics.direction import Direction, direction
 from motion_ablation.metrics.diversity import Diversity, diversity
 from motion_ablation.metrics.dynamic_degree import DynamicDegree, dynamic_degree
-from motion_ablation.metrics.frechet import FrechetDistance, frechet_from_features
-from motion_ablation.metrics.kernel_distance import KernelDistance, kernel_distance
+from motion_ablation.metrics.fid import FrechetDistance, frechet_from_features
+from motion_ablation.metrics.kid import KernelDistance, kernel_distance
 from motion_ablation.metrics.motion_fidelity import MotionFidelity, dmt_motion_fidelity, motion_fidelity, track_correlations
 from motion_ablation.metrics.motion_smoothness import MotionSmoothness, motion_smoothness
 from motion_ablation.metrics.networks.encoders import (

@@ -39,6 +39,7 @@ class AppearanceLeakage(PerSampleMetric):
     name = "appearance_leakage"
     sources = ("encoder",)
     reads = ("frames", "reference")
+    sources = ("encoder",)
     higher_is_better = False
     beyond_floor = True
     range = (-1.0, 1.0)

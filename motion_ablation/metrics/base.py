@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from motion_ablation.records import Sample
 from motion_ablation.registry import Registry
 
 METRICS: Registry[type[VideoMetric]] = Registry("metric", "motion_ablation.metrics")
-DOWNLOADS = Path.home() / ".cache" / "motion_ablation"
 ROUNDING = 1e-3
 
 

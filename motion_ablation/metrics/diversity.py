@@ -48,6 +48,7 @@ class Diversity(VideoMetric):
     name = "diversity"
     sources = ("encoder",)
     reads = ("frames",)
+    sources = ("encoder",)
     higher_is_better = True
     compared = False
     range = (0.0, 2.0)

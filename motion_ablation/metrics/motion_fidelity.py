@@ -114,6 +114,7 @@ class MotionFidelity(PerSampleMetric):
     name = "motion_fidelity"
     sources = ("tracker",)
     reads = ("frames", "reference")
+    sources = ("tracker",)
     higher_is_better = True
     range = (-1.0, 1.0)
     unit = "agreement"

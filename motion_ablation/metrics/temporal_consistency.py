@@ -49,6 +49,7 @@ class TemporalConsistency(PerSampleMetric):
     name = "temporal_consistency"
     sources = ("encoder",)
     reads = ("frames",)
+    sources = ("encoder",)
     higher_is_better = True
     range = (-1.0, 1.0)
     unit = "cosine"

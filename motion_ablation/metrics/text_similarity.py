@@ -40,6 +40,7 @@ class TextSimilarity(PerSampleMetric):
     name = "text_similarity"
     sources = ("encoder",)
     reads = ("frames", "prompt")
+    sources = ("encoder",)
     higher_is_better = True
     range: tuple[float, float] = (-1.0, 1.0)
     unit: str = "cosine"

@@ -10,18 +10,12 @@ from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
 from motion_ablation.records import Site
-from motion_ablation.registry import Registry
 
 PORTS = ("q", "k", "v")
 SIDES = ("inputs", "outputs")
 STAGES = ("down", "mid", "up", "in")
 ATTENTIONS = ("attn1", "attn2")
 WHEN = ("train", "generate", "both")
-
-
-def named(axis: Registry[Any], spec: Any, where: str) -> tuple[str, dict[str, Any]]:
-    """:meth:`Registry.parse`, by its older name."""
-    return axis.parse(spec, where)
 
 
 @dataclass
@@ -53,14 +47,14 @@ class StreamConfig:
             raise ValueError(f"{where}.side: '{self.side}' is not one of {', '.join(SIDES)}")
         if self.when not in WHEN:
             raise ValueError(f"{where}.when: '{self.when}' is not one of {', '.join(WHEN)}")
-        name, options = named(LAYOUTS, self.layout, f"{where}.layout")
+        name, options = LAYOUTS.parse(self.layout, f"{where}.layout")
         LAYOUTS[name].check(**options)
-        name, _ = named(INTEGRATIONS, self.integration, f"{where}.integration")
+        name, _ = INTEGRATIONS.parse(self.integration, f"{where}.integration")
         refused = [port for port in self.ports if port not in INTEGRATIONS[name].ports]
         if refused:
             allowed = " and ".join(INTEGRATIONS[name].ports)
             raise ValueError(f"{where}: integration '{name}' works at ports {allowed} only, not at {', '.join(refused)}")
-        name, options = named(DEBIASES, self.debias, f"{where}.debias")
+        name, options = DEBIASES.parse(self.debias, f"{where}.debias")
         DEBIASES.build(name, **options)
         if name == "drop" and self.when != "generate":
             raise ValueError(f"{where}.when: '{self.when}' with debias 'drop' leaves nothing to train; remove the stream instead")
@@ -146,7 +140,7 @@ class MotionConfig:
             stream.check(f"motion.{name}")
         self._check_tokens()
         if self.adapter is not None:
-            name, options = named(ADAPTERS, self.adapter, "motion.adapter")
+            name, options = ADAPTERS.parse(self.adapter, "motion.adapter")
             ADAPTERS[name].check(**options)
         self.sites.check("motion.sites")
 

@@ -10,7 +10,6 @@ and detaching leaves it as it was, bit for bit. Equations of the paper (arXiv 24
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from motion_ablation.files import replacing
 from motion_ablation.motion.adapters import ADAPTERS
 from motion_ablation.motion.config import MotionConfig, StreamConfig
 from motion_ablation.motion.debiases import DEBIASES
@@ -133,9 +133,8 @@ class MotionEmbeddings(nn.Module):
             **extra,
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        part = f"{path}.part"
-        save_file(tensors, part, metadata=metadata)
-        os.replace(part, path)
+        with replacing(path) as part:
+            save_file(tensors, part, metadata=metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> MotionEmbeddings:

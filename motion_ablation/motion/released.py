@@ -7,13 +7,13 @@ of training are zero.
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from motion_ablation.files import replacing
 from motion_ablation.motion.config import MotionConfig, SiteConfig
 from motion_ablation.motion.embeddings import MotionEmbeddings
 from motion_ablation.records import Site, key
@@ -112,9 +112,8 @@ def to_released(motion: MotionEmbeddings, length: int = LENGTH) -> dict[str, Ten
 
 def write_released(tensors: dict[str, Tensor], path: str | Path) -> None:
     """Writes ``motion_embed.pt``; atomic."""
-    part = f"{path}.part"
-    torch.save(tensors, part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        torch.save(tensors, part)
 
 
 def _rows(motion: MotionEmbeddings) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from itertools import accumulate
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from motion_ablation.data.world.shapes import render, sample_scene
 from motion_ablation.data.world.stream import caption_for
+from motion_ablation.files import replacing
 
 SHARD = 1000
 
@@ -31,9 +31,8 @@ def encode_shard(vae: AutoencoderKL, path: Path, first: int, count: int, frames:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             mean = vae.encode(torch.from_numpy(video) * 2 - 1).latent_dist.mean
         latents.append((mean.float() * vae.config.scaling_factor).half())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"latents": torch.stack(latents).contiguous()}, f"{path}.part")
-    os.replace(f"{path}.part", path)
+    with replacing(path) as part:
+        save_file({"latents": torch.stack(latents).contiguous()}, part)
 
 
 class LatentPool(Dataset[dict[str, Any]]):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from PIL import Image
 from motion_ablation.backbones import UNet3DBackbone
 from motion_ablation.data.world.shapes import TRANSLATIONS, Scene, appearances, sample_scene
 from motion_ablation.data.world.stream import ShapesDataset
+from motion_ablation.files import write_json
 from motion_ablation.metrics.networks.encoders import load_encoder
 from motion_ablation.metrics.segmentation import object_centers, object_mask, shows_colors
 from motion_ablation.pretrain.clip import AppearanceBatches
@@ -118,9 +117,7 @@ def main(output: str = "results/pretrain", source: str = "shapes", steps: int = 
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     contact_sheet(video[:12]).save(folder / "generated.png")
-    part = folder / "report.json.part"
-    part.write_text(json.dumps({**found, "targets": TARGETS, "prompts": texts[:12]}, indent=1) + "\n")
-    os.replace(part, folder / "report.json")
+    write_json(folder / "report.json", {**found, "targets": TARGETS, "prompts": texts[:12]})
     for name, value in found.items():
         target = f"   (target {TARGETS[name]:.2f})" if name in TARGETS else ""
         print(f"{name:24} {value if isinstance(value, str) else format(value, '.3f')}{target}")

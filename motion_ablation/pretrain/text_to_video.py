@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import CLIPTextModel
 
+from motion_ablation.files import write_json
 from motion_ablation.pretrain.text import MAX_TOKENS, build_tokenizer, text_config
 from motion_ablation.pretrain.vae import cosine
 
@@ -144,9 +143,7 @@ class PretrainTextToVideo(L.LightningModule):
             "tokenizer": ["transformers", "CLIPTokenizer"],
             "scheduler": ["diffusers", "DDIMScheduler"],
         }
-        part = folder / "model_index.json.part"
-        part.write_text(json.dumps(index, indent=2) + "\n")
-        os.replace(part, folder / "model_index.json")
+        write_json(folder / "model_index.json", index)
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from motion_ablation.backbones import BACKBONES, AnimateDiffBackbone
 from motion_ablation.backbones.folder import latent_shape
-from motion_ablation.errors import MissingWeights
 from motion_ablation.module import BackboneConfig, MotionInversion, SamplingConfig
 from motion_ablation.motion import MotionConfig, MotionEmbeddings, SiteConfig
 from motion_ablation.records import Cell, Clip
+from motion_ablation.weights import MissingWeights
 
 WIDTHS = (16, 32)
 

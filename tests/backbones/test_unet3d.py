@@ -13,10 +13,10 @@ from torch import Tensor
 
 from motion_ablation.backbones import BACKBONES, UNet3DBackbone, folder
 from motion_ablation.backbones.folder import latent_shape
-from motion_ablation.errors import MissingWeights
 from motion_ablation.module import BackboneConfig, MotionInversion, SamplingConfig
 from motion_ablation.motion import MotionConfig, SiteConfig
 from motion_ablation.records import Cell, Clip
+from motion_ablation.weights import MissingWeights
 
 PAPER_SITES = [
     "down_blocks.2.temp_attentions.0.transformer_blocks.0",
@@ -232,7 +232,7 @@ def test_an_incomplete_folder_says_what_it_lacks(tiny_backbone: Path, tmp_path: 
 
 
 def test_missing_built_in_weights_say_how_to_make_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "WEIGHTS", tmp_path)
+    monkeypatch.setattr("motion_ablation.weights.BUILTIN", tmp_path)
     with pytest.raises(MissingWeights) as caught:
         UNet3DBackbone()
     assert "make pretrain" in one_line(caught.value)

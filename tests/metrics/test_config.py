@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 import motion_ablation
-from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics import METRICS, EvaluationConfig
+from motion_ablation.weights import MissingWeights
 
 DEFAULTS = yaml.safe_load((Path(motion_ablation.__file__).parent / "configure" / "defaults.yaml").read_text())["evaluation"]
 REAL = "cerspense/zeroscope_v2_576w"

@@ -9,10 +9,10 @@ import torch
 from torchvision.models.optical_flow import raft_small
 
 from motion_ablation.data.world.shapes import Scene, render
-from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics import RaftTracker, Tracks, load_tracker, track_videos
 from motion_ablation.metrics.tracking.raft import FlowFunction, chain_flows
 from motion_ablation.registry import UnknownName
+from motion_ablation.weights import MissingWeights
 
 
 class Counting:

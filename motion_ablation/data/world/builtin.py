@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motion_ablation.data.video import VideoError, replacing, write_video
+from motion_ablation.data.video import VideoError, write_video
 from motion_ablation.data.world.shapes import Scene, render, trajectory
+from motion_ablation.files import replacing
 
 DEFAULT = ("orbit", "slide", "bikes")
 FRAMES, FPS, SIZE, CRF = 16, 8.0, 128, 10

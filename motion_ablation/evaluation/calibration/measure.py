@@ -11,15 +11,15 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from motion_ablation.data.world.shapes import render, sample_scene
-from motion_ablation.errors import MissingWeights
 from motion_ablation.evaluation.calibration.cases import CASES
 from motion_ablation.evaluation.calibration.ladders import Rung, appearance_ladder, caption_ladder, motion_ladder
 from motion_ablation.evaluation.evaluator import scores_of
 from motion_ablation.metrics import METRICS, PerSampleMetric, frechet_from_features, load_features, motion_fidelity
 from motion_ablation.metrics.calibrated_motion import calibrated_motion_fidelity
-from motion_ablation.metrics.kernel_distance import kernel_distance
+from motion_ablation.metrics.kid import kernel_distance
 from motion_ablation.metrics.motion_fidelity import PROTOCOLS, dmt_motion_fidelity
 from motion_ablation.records import Clip, Sample
+from motion_ablation.weights import MissingWeights
 
 Row = dict[str, Any]
 TARGETS = {"motion_fidelity": 0.95, "text_similarity": 0.95}

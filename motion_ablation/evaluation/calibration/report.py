@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from rich.progress import track
 
-from motion_ablation.data.video import replacing
 from motion_ablation.evaluation.calibration.ladders import REFERENCES
 from motion_ablation.evaluation.calibration.measure import (
     TARGETS,
@@ -26,6 +24,7 @@ from motion_ablation.evaluation.calibration.measure import (
     sensitivity,
     set_bias,
 )
+from motion_ablation.files import replacing, write_json
 from motion_ablation.metrics.motion_fidelity import PROTOCOLS
 
 ABOUT = """\
@@ -78,8 +77,7 @@ def calibrate(
         "sensitivity": sensitivity(references, trackers, frames),
         "set_bias": set_bias(),
     }
-    with replacing(folder / "report.json") as part:
-        part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "report.json", found)
     with replacing(folder / "rungs.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rungs[0]))
         writer.writeheader()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import urllib.request
 from collections import OrderedDict
 from functools import cache
 from pathlib import Path
@@ -14,13 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motion_ablation.errors import MissingWeights
-from motion_ablation.metrics.base import DOWNLOADS
 from motion_ablation.metrics.memo import once_per_video
 from motion_ablation.metrics.networks.inception import load_inception, weights_file
 from motion_ablation.metrics.networks.preprocessing import BATCH, Preprocessing
+from motion_ablation.weights import HOME, TENSORS, MissingWeights, find_folder
 
-CLIP_FILES = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
+CLIP_FILES = ("config.json", "preprocessor_config.json", "tokenizer_config.json", TENSORS)
 
 
 class ImageEncoder(Protocol):
@@ -52,14 +49,14 @@ class ImageTextEncoder(ImageEncoder, Protocol):
 
 
 class ClipEncoder:
-    """A CLIP model from a folder written by ``save_pretrained`` or from the Hugging Face hub; loaded at first use, frozen.
+    """A CLIP model from a folder written by ``save_pretrained`` or from the hub's local cache; loaded at first use, frozen.
 
     Args:
         source: ``shapes`` (the package's own), a folder, or a repository such as ``openai/clip-vit-base-patch32``. Image size, mean and
             standard deviation come from its ``preprocessor_config.json``.
 
     Raises:
-        MissingWeights: at first use, where the weights are neither here nor to be had.
+        MissingWeights: at first use, where the weights are not on this machine.
     """
 
     def __init__(self, source: str | Path = "shapes") -> None:
@@ -124,7 +121,7 @@ def load_features(name: str) -> ImageEncoder:
     """The image network called ``inception``, ``inception:PATH``, or by a source of :class:`ClipEncoder`; one object per name."""
     kind, _, path = name.partition(":")
     if kind == "inception":
-        return load_inception(weights_file(path or DOWNLOADS))
+        return load_inception(weights_file(path or HOME))
     return load_encoder(name)
 
 
@@ -146,59 +143,5 @@ def embed_videos(encoder: ImageEncoder, frames: Tensor) -> Tensor:
 
 
 def clip_folder(source: str) -> Path:
-    """The local folder of a :class:`ClipEncoder` source; a repository is looked for in the local cache first, then on the hub.
-
-    Raises:
-        MissingWeights: in one line, where it is not to be had.
-    """
-    if source == "shapes":
-        folder = Path(__file__).parents[2] / "weights" / "shapes" / "clip"
-        remedy = "it ships with the package; write it with: lightning fit --config experiments/pretrain/clip.yaml"
-        return _complete(folder, CLIP_FILES, "CLIP 'shapes'", remedy)
-    return network_folder(source, "CLIP", CLIP_FILES, "openai/clip-vit-base-patch32")
-
-
-def network_folder(source: str, kind: str, files: tuple[str, ...], example: str) -> Path:
-    """The local folder of a network: a folder as it is; a repository from the local cache first, then from the hub.
-
-    Args:
-        kind: what the network is, for messages. files: what its folder must hold beside weights. example: a repository to fetch.
-
-    Raises:
-        MissingWeights: in one line, where it is not to be had.
-    """
-    if Path(source).expanduser().is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        folder = Path(source).expanduser()
-        remedy = f"hf download {example} --local-dir {folder}"
-    else:
-        folder = _hub_folder(source, files) or DOWNLOADS / source.replace("/", "--")
-        remedy = f"hf download {source} --local-dir {folder}, then name that folder"
-    return _complete(folder, files, f"{kind} '{source}'", remedy)
-
-
-def _complete(folder: Path, files: tuple[str, ...], what: str, remedy: str) -> Path:
-    missing = [name for name in files if not (folder / name).is_file()]
-    if missing or not (list(folder.glob("*.safetensors")) or list(folder.glob("*.bin"))):
-        raise MissingWeights(f"{what} is not complete at {folder} (no {', '.join(missing) or 'weights'}): {remedy}")
-    return folder
-
-
-def _hub_folder(repository: str, files: tuple[str, ...]) -> Path | None:
-    """The repository's folder in the local cache, downloaded where the hub can be reached within seconds; None where not."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        cached = Path(snapshot_download(repository, local_files_only=True))
-        if all((cached / name).is_file() for name in files):
-            return cached
-    except LocalEntryNotFoundError:
-        pass
-    if constants.HF_HUB_OFFLINE:
-        return None
-    try:
-        with urllib.request.urlopen(f"{constants.ENDPOINT}/{repository}/resolve/main/config.json", timeout=4):
-            pass
-        return Path(snapshot_download(repository, allow_patterns=["*.json", "*.txt", "model.safetensors", "pytorch_model.bin"]))
-    except OSError:
-        return None
+    """The local folder of a :class:`ClipEncoder` source. Raises :class:`MissingWeights` where there is none."""
+    return find_folder(source, CLIP_FILES, "CLIP folder", "the metric's encoder", "openai/clip-vit-base-patch32", builtin="shapes/clip")

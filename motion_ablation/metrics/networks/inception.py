@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from motion_ablation.errors import MissingWeights
-from motion_ablation.metrics.base import DOWNLOADS
 from motion_ablation.metrics.networks.preprocessing import BATCH
+from motion_ablation.weights import HOME, find_file
 
 INCEPTION_FILE = "inception-2015-12-05.pt"
 INCEPTION_URL = f"https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/{INCEPTION_FILE}"
@@ -33,7 +32,7 @@ class InceptionFeatures:
     resize = "clean-fid 'clean': to 299x299, PIL bicubic, antialiased, not quantised"
     dimension = 2048
 
-    def __init__(self, path: str | Path = DOWNLOADS) -> None:
+    def __init__(self, path: str | Path = HOME) -> None:
         self.name = "InceptionV3 (clean-fid)"
         self.path = weights_file(path)
         self._loaded: tuple[Any, Callable[[Any], Any]] | None = None
@@ -43,13 +42,11 @@ class InceptionFeatures:
 
     def _load(self) -> tuple[Any, Callable[[Any], Any]]:
         if self._loaded is None:
-            if self.path.name != INCEPTION_FILE or not self.path.is_file():
-                wanted = self.path.parent / INCEPTION_FILE
-                raise MissingWeights(f"clean-fid's Inception is not at {wanted}: curl --create-dirs -o {wanted} {INCEPTION_URL}")
+            file = find_inception(self.path)
             from cleanfid.inception_torchscript import InceptionV3W
             from cleanfid.resize import build_resizer
 
-            network = InceptionV3W(str(self.path.parent), download=False, resize_inside=False).eval().requires_grad_(False)
+            network = InceptionV3W(str(file.parent), download=False, resize_inside=False).eval().requires_grad_(False)
             self._loaded = network, build_resizer("clean")
         return self._loaded
 
@@ -70,6 +67,12 @@ def weights_file(path: str | Path) -> Path:
     """The weights file that a path names, itself or in a folder."""
     path = Path(path).expanduser()
     return path if path.suffix == ".pt" else path / INCEPTION_FILE
+
+
+def find_inception(path: Path) -> Path:
+    """The weights file in the folder of ``path``, where clean-fid looks for it by its own name. Raises :class:`MissingWeights`."""
+    fetch = f"curl --create-dirs -o {{file}} {INCEPTION_URL}"
+    return find_file([INCEPTION_FILE], "the weights of clean-fid's Inception", fetch, given=path.parent)
 
 
 @cache

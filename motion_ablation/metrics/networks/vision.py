@@ -10,16 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from motion_ablation.errors import MissingWeights
-from motion_ablation.metrics.networks.encoders import network_folder
 from motion_ablation.metrics.networks.preprocessing import BATCH, Preprocessing
+from motion_ablation.weights import TENSORS, MissingWeights, find_folder
 
 DINO = "facebook/dino-vitb16"
-FILES = ("config.json", "preprocessor_config.json")
+FILES = ("config.json", "preprocessor_config.json", TENSORS)
 
 
 class VisionEncoder:
-    """The class token of a vision transformer, from a folder written by ``save_pretrained`` or from the hub; loaded at first use, frozen.
+    """The class token of a vision transformer, from a folder of ``save_pretrained`` or the hub's local cache; loaded at first use, frozen.
 
     Frames keep their aspect ratio and are not cropped, as in VBench: position embeddings are interpolated where the network can.
 
@@ -28,7 +27,7 @@ class VisionEncoder:
             ``preprocessor_config.json``.
 
     Raises:
-        MissingWeights: at first use, where the weights are neither here nor to be had; one line says what to fetch.
+        MissingWeights: at first use, where the weights are not on this machine; one line says what to fetch.
     """
 
     def __init__(self, source: str | Path = DINO) -> None:
@@ -43,7 +42,7 @@ class VisionEncoder:
         if self._loaded is None:
             from transformers import AutoModel, logging
 
-            folder = network_folder(self.source, "vision transformer", FILES, DINO)
+            folder = vision_folder(self.source)
             said = logging.get_verbosity()
             logging.set_verbosity_error()  # it reports a pooling layer that DINO does not have, and that is not read here
             try:
@@ -57,7 +56,7 @@ class VisionEncoder:
     def resize(self) -> str:
         """How frames are brought to the network; without numbers where its folder is not to be had."""
         try:
-            folder = network_folder(self.source, "vision transformer", FILES, DINO)
+            folder = vision_folder(self.source)
             return str(self._loaded[1] if self._loaded else Preprocessing.read(folder, crop=False))
         except MissingWeights:
             return "short side to the network's size, antialiased bicubic, no crop"
@@ -75,6 +74,11 @@ class VisionEncoder:
         options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in takes else {}
         parts = [network(pixel_values=preprocessing(part), **options).last_hidden_state[:, 0] for part in frames.split(BATCH)]
         return torch.cat(parts).float()
+
+
+def vision_folder(source: str) -> Path:
+    """The local folder of a :class:`VisionEncoder` source. Raises :class:`MissingWeights` where there is none."""
+    return find_folder(source, FILES, "vision transformer's folder", "the metric's features", DINO)
 
 
 @cache

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motion_ablation.errors import MissingWeights
 from motion_ablation.metrics.tracking.tracks import Tracks
+from motion_ablation.weights import HOME, find_file
 
 FlowFunction = Callable[[Tensor, Tensor], Tensor]
 """Two batches of frames ``(n, 3, h, w)`` in ``[0, 1]`` to the flow from the first to the second, ``(n, 2, h, w)``: (x, y) in pixels."""
@@ -120,24 +120,32 @@ class RaftTracker:
         return self._network(2 * earlier - 1, 2 * later - 1, num_flow_updates=self.updates)[-1]
 
 
+def find_raft(path: Path | None = None) -> Path:
+    """RAFT's weights file; None looks for large before small, where torchvision downloads to and in ``~/.cache/motion_ablation``.
+
+    Raises:
+        MissingWeights: in one line, where there is none.
+    """
+    names = [url.rsplit("/", 1)[-1] for url in RAFT_URLS]
+    url = RAFT_URLS["small" in path.name if path else 0]
+    fetch = f"curl --create-dirs -o {{file}} {url}"
+    return find_file(names, "RAFT's weights", fetch, given=path, places=[Path(torch.hub.get_dir()) / "checkpoints", HOME])
+
+
 def load_raft(path: Path | None = None) -> torch.nn.Module:
-    """torchvision's RAFT of a weights file, frozen; None looks in torchvision's download location.
+    """torchvision's RAFT of a weights file, frozen; None as in :func:`find_raft`.
 
     Raises:
         MissingWeights: in one line, where the file is not there. ValueError: where it holds no RAFT.
     """
     from torchvision.models.optical_flow import raft_large, raft_small
 
-    own = [Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1] for url in RAFT_URLS]
-    found = [file for file in ([path] if path else own) if file.is_file()]
-    if not found:
-        wanted = path or own[0]
-        raise MissingWeights(f"RAFT's weights are not at {wanted}: curl --create-dirs -o {wanted} {RAFT_URLS['small' in wanted.name]}")
-    state = torch.load(found[0], map_location="cpu", weights_only=True)
+    file = find_raft(path)
+    state = torch.load(file, map_location="cpu", weights_only=True)
     build = raft_large if any(key.startswith("mask_predictor") for key in state) else raft_small
     network = build(weights=None)
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"{found[0]} holds no weights of torchvision's raft_large or raft_small") from error
+        raise ValueError(f"{file} holds no weights of torchvision's raft_large or raft_small") from error
     return network.eval().requires_grad_(False)

@@ -14,13 +14,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motion_ablation.errors import MissingWeights
-from motion_ablation.metrics.base import DOWNLOADS
 from motion_ablation.metrics.tracking.raft import RaftTracker
 from motion_ablation.metrics.tracking.tracks import Tracker as Tracker
 from motion_ablation.metrics.tracking.tracks import Tracks as Tracks
 from motion_ablation.metrics.tracking.tracks import track_videos as track_videos
 from motion_ablation.registry import UnknownName
+from motion_ablation.weights import HOME, MissingWeights, find_file
 
 COTRACKER_FILE = "scaled_offline.pth"
 
@@ -113,25 +112,21 @@ class CoTracker3Tracker:
 
     name = "cotracker3"
 
-    def __init__(self, checkpoint: str | Path = DOWNLOADS / COTRACKER_FILE, repository: str | Path | None = None, grid: int = 20) -> None:
+    def __init__(self, checkpoint: str | Path = HOME / COTRACKER_FILE, repository: str | Path | None = None, grid: int = 20) -> None:
         self.checkpoint = Path(checkpoint).expanduser()
         self.repository = Path(repository).expanduser() if repository else self.checkpoint.parent / "co-tracker"
         self.grid = grid
         self._network: Any = None
 
     def _load(self) -> Any:
-        if not self.checkpoint.is_file():
-            raise MissingWeights(
-                f"CoTracker3's weights (licence CC-BY-NC 4.0: no commercial use) are not at {self.checkpoint}: "
-                f"hf download facebook/cotracker3 {COTRACKER_FILE} --local-dir {self.checkpoint.parent}"
-            )
+        checkpoint = find_cotracker(self.checkpoint)
         if not (self.repository / "hubconf.py").is_file():
             raise MissingWeights(
                 f"CoTracker3's code (licence CC-BY-NC 4.0: no commercial use) is not at {self.repository}: "
                 f"git clone https://github.com/facebookresearch/co-tracker {self.repository}"
             )
         network: Any = torch.hub.load(str(self.repository), "cotracker3_offline", source="local", pretrained=False)
-        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network.model.load_state_dict(state.get("model", state))
         return network.eval().requires_grad_(False)
 
@@ -142,6 +137,12 @@ class CoTracker3Tracker:
         pixels, visible = self._network(frames.float() * 255, grid_size=self.grid)
         extent = pixels.new_tensor([frames.shape[-1], frames.shape[-2]])
         return Tracks((2 * pixels + 1) / extent - 1, visible.bool())
+
+
+def find_cotracker(checkpoint: Path) -> Path:
+    """CoTracker3's weights file. Raises :class:`MissingWeights` where there is none."""
+    fetch = f"hf download facebook/cotracker3 {COTRACKER_FILE} --local-dir {{folder}}"
+    return find_file([COTRACKER_FILE], "CoTracker3's weights (licence CC-BY-NC 4.0: no commercial use)", fetch, given=checkpoint)
 
 
 @cache

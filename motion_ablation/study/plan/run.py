@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
+from math import nan
 from pathlib import Path
 from typing import Any
 
-from motion_ablation.data.video import replacing
+from motion_ablation.files import read_json
+from motion_ablation.files import write_json as write_json
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,16 @@ def folder_of(study: Path, experiment: str, reference: str, train_seed: int | No
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """A run's ``result.json``, or None where there is none that can be read."""
+    """A run's ``result.json``, or None where there is none that can be read. A score that could not be computed is NaN again."""
     try:
-        found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        found = read_json(folder / "result.json")
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and "status" in found else None
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Writes plain data atomically."""
-    with replacing(path) as part:
-        part.write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
+    if not isinstance(found, dict) or "status" not in found:
+        return None
+    for scores in (*found.get("cells", []), found.get("metrics", {})):
+        scores.update({name: nan for name, score in scores.items() if score is None})
+    return found
 
 
 def one_line(error: BaseException) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from motion_ablation.files import read_json
 from motion_ablation.study.plan.cards import Card, CardError
 from motion_ablation.study.plan.run import Run, write_json
 
@@ -68,7 +68,7 @@ class Study:
         folder = Path(folder)
         if not (folder / "study.json").is_file():
             raise CardError(f"{folder} holds no study (no study.json); run one with: motion-ablation run CARD ... --output FOLDER")
-        data = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        data = read_json(folder / "study.json")
         cards = [Card(**{**card, "path": Path(card["path"])}) for card in data["cards"]]
         runs = [Run(**{**run, "folder": folder / run.get("folder", f"{run['experiment']}/{run['reference']}")}) for run in data["runs"]]
         return cls(folder, cards, data["experiments"], data["references"], data["same_as"], runs, data.get("train_seeds", [0]))

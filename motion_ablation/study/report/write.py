@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from motion_ablation import __version__
-from motion_ablation.data.video import replacing
+from motion_ablation.files import replacing
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report import formats

@@ -15,7 +15,7 @@ from motion_ablation.study.run.status import is_busy
 
 KINDS = ("latents", "inverted", "embeddings", "videos", "scores")
 ARTEFACT = re.compile(r"[0-9a-f]{16}\.safetensors")
-LEFTOVER = re.compile(r"[0-9a-f]{16}\.[0-9a-f]+\.part")  # of a process that was killed while writing
+LEFTOVER = re.compile(r"\.?[0-9a-f]{16}\.[0-9a-z.]+\.part")  # of a process that was killed while writing
 ABANDONED = 3600.0  # seconds after which a half-written file is nobody's any more
 
 

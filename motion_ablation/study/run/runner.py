@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from motion_ablation import files
 from motion_ablation.study.plan.run import Run
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.run.execute import execute
 from motion_ablation.study.run.failures import record_failure
 from motion_ablation.study.run.local import WorkerDied, cores, gpus, run_all
 from motion_ablation.study.run.progress import StudyProgress
-
-ATTEMPTS = 10
+from motion_ablation.study.run.status import LOCK
 
 
 class StudyBusy(RuntimeError):
@@ -81,14 +79,9 @@ def _announcement(study: Study, pending: list[Run], workers: int) -> str:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keeps a second process out of a study for as long as the block, or this process, lasts."""
-    with (folder / ".lock").open("w") as file:
-        for attempt in range(ATTEMPTS):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if attempt == ATTEMPTS - 1:
-                    message = f"{folder}: another process is running this study; wait for it, or choose another --output"
-                    raise StudyBusy(message) from None
-                time.sleep(0.1)  # `status`, which only looks, is gone by then
+    with ExitStack() as held:
+        try:
+            held.enter_context(files.locked(folder / LOCK, wait=1.0))  # `status`, which only looks, is gone by then
+        except TimeoutError:
+            raise StudyBusy(f"{folder}: another process is running this study; wait for it, or choose another --output") from None
         yield

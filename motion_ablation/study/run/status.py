@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from motion_ablation.files import is_locked
 from motion_ablation.study.plan.run import Run, read_result
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.run.progress import in_words
 
+LOCK = ".lock"  # in a study's folder, for as long as it is run
 STATES = ("done", "running", "failed", "stale", "missing")
 
 
@@ -48,14 +49,7 @@ def state_of(run: Run, busy: bool) -> tuple[str, str]:
 
 def is_busy(folder: Path) -> bool:
     """Whether a process is running the study of this folder."""
-    try:
-        with (folder / ".lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may look at a time
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+    return is_locked(folder / LOCK)
 
 
 def _lines(states: Sequence[tuple[str, str, str]]) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from motion_ablation.metrics import METRICS, frechet_from_features
-from motion_ablation.metrics.frechet import frechet_of_few
+from motion_ablation.metrics.fid import frechet_of_few
 from motion_ablation.study.analysis import resampling
 from motion_ablation.study.analysis.intervals import Group, interval
 from motion_ablation.study.analysis.resampling import Resampler, draws_of, resampled_scores
