@@ -18,7 +18,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "latents": ("backbones.base",),
     "inverted": ("backbones.base",),
     "embedding": ("module",),
-    "video": ("module",),
+    "video": ("generating",),
     "score": ("metrics.base",),
     "result": ("module", "callbacks"),
 }

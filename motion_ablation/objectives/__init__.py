@@ -3,7 +3,6 @@
 from motion_ablation.objectives.appearance_debiased import AppearanceDebiased
 from motion_ablation.objectives.base import OBJECTIVES, Objective
 from motion_ablation.objectives.denoising import Denoising
-from motion_ablation.objectives.hybrid import Hybrid
 from motion_ablation.objectives.motion_distillation import MotionDistillation
 
-__all__ = ["OBJECTIVES", "AppearanceDebiased", "Denoising", "Hybrid", "MotionDistillation", "Objective"]
+__all__ = ["OBJECTIVES", "AppearanceDebiased", "Denoising", "MotionDistillation", "Objective"]

@@ -12,13 +12,13 @@ from typing import Any
 
 import yaml
 
+from motion_ablation.backbones import BackboneConfig, load_backbone
 from motion_ablation.cache.addresses import INCIDENTAL as INCIDENTAL
 from motion_ablation.cache.addresses import addresses, recipe_of, training_recipe, trains_of
 from motion_ablation.cache.artefacts import content_hash
 from motion_ablation.configure.parse import resolve
 from motion_ablation.data.reference import Source, find_sources
 from motion_ablation.data.video import replacing
-from motion_ablation.module import BackboneConfig, load_backbone
 from motion_ablation.study.plan.cards import FLOOR, Card, CardError
 
 RESERVED = ("figures", "sheets", "study")  # folders of a study beside those of its experiments
