@@ -62,8 +62,6 @@ class MotionInversion(L.LightningModule):
         sampling.check()
         if latents not in LATENTS:
             raise ValueError(f"model.latents: '{latents}' is not one of {', '.join(LATENTS)}")
-        if objective.get("name") == "hybrid":
-            raise ValueError("objective 'hybrid' is two axes now: objective: {name: appearance_debiased}, appearance: {name: spatial_lora}")
         name, options = named(OBJECTIVES, objective, "model.objective")
         self.objective = OBJECTIVES.build(name, **options)
         if appearance is not None:

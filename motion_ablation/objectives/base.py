@@ -8,9 +8,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from motion_ablation.registry import Registry
+from motion_ablation.registry import Registry, UnknownName
 
-OBJECTIVES: Registry[Any] = Registry("objective", "motion_ablation.objectives")
+
+class Objectives(Registry[Any]):
+    """The losses; it knows what became of one that is a combination now."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "hybrid":
+            raise UnknownName("'hybrid' is two axes now: objective: {name: appearance_debiased}, appearance: {name: spatial_lora}")
+        return super().__getitem__(name)
+
+
+OBJECTIVES = Objectives("objective", "motion_ablation.objectives")
 
 
 class Objective(nn.Module, ABC):
