@@ -69,7 +69,7 @@ class Site:
 
     Attributes:
         name: module path of the block inside the backbone's denoiser.
-        stage: ``"down"``, ``"mid"``, ``"up"`` or ``"in"``.
+        stage: the part of the network that it is in, by the backbone's own name, such as ``"down"``.
         channels: width of the block's features. frames, height, width: the sequence and grid it sees for the probed clip.
         attentions: module paths of its temporal self-attentions, in order, relative to ``name``.
     """

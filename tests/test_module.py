@@ -12,14 +12,17 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
-from motion_ablation.backbones import UNet3DBackbone
+from motion_ablation.backbones import BackboneConfig, UNet3DBackbone
 from motion_ablation.cache.artefacts import content_hash
 from motion_ablation.data.reference import ReferenceDataModule
-from motion_ablation.module import BackboneConfig, MotionInversion, OptimizerConfig, SamplingConfig, cell_seed
+from motion_ablation.generating import SamplingConfig, cell_seed
+from motion_ablation.module import MotionInversion
 from motion_ablation.motion import MotionConfig, StreamConfig
+from motion_ablation.motion.adapters import APPEARANCES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.objectives import OBJECTIVES
 from motion_ablation.records import Cell, Clip
+from motion_ablation.training import OptimizerConfig
 
 SAMPLING = SamplingConfig(steps=2, inversion_steps=2, guidance=3.0)
 
@@ -88,38 +91,42 @@ def test_integrations_have_a_rate_of_their_own(make: Make) -> None:
     assert len(groups[1]["params"]) == 2 * len(groups[0]["params"])
 
 
+@pytest.mark.parametrize("looks", [None, *APPEARANCES])
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_every_objective_trains(make: Make, clip: Clip, objective: str) -> None:
-    module = make(MotionConfig.paper(), objective={"name": objective})
-    module.objective.prepare(module.backbone.denoiser)
+def test_every_objective_trains_with_and_without_an_appearance(make: Make, clip: Clip, objective: str, looks: str | None) -> None:
+    spec = {"name": looks, **APPEARANCES[looks].example} if looks else None
+    module = make(MotionConfig.paper(), objective={"name": objective, **OBJECTIVES[objective].example}, appearance=spec)
     before = frozen(module)
     losses = steps(module, clip, 12)
     assert losses[-1] < 0.99 * losses[0]
     assert frozen(module) == before
-    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in module.objective.parameters())
+    learnt = list(module.appearance.parameters()) if module.appearance else []
+    assert bool(learnt) == bool(looks)
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in learnt)
 
 
 def test_the_spatial_lora_learns_from_single_frames_alone_and_is_gone_at_inference(make: Make, clip: Clip) -> None:
-    module = make(MotionConfig.paper(), objective={"name": "hybrid"})
-    denoiser = module.backbone.denoiser
-    module.objective.prepare(denoiser)
-    lora = list(module.objective.parameters())
-    assert lora and all(isinstance(layer, LoraLayer) for layer in module.objective.spatial.values()), "peft's own"
-    assert all(".attentions." in f".{name.replace('/', '.')}" for name in module.objective.spatial)
-    assert not any("temp_attentions" in name for name in module.objective.spatial)
+    module = make(MotionConfig.paper(), appearance={"name": "spatial_lora"})
+    denoiser, looks = module.backbone.denoiser, module.appearance
+    assert looks is not None
+    lora = list(looks.parameters())
+    assert lora and all(isinstance(layer, LoraLayer) for layer in looks.layers.values()), "peft's own"
+    assert all(".attentions." in f".{name.replace('/', '.')}" for name in looks.layers)
+    assert not any("temp_attentions" in name for name in looks.layers)
+    assert {name.rsplit("/attn", 1)[1][2:] for name in looks.layers} == {"to_q", "to_k", "to_v", "to_out/0"}
     latents, text = torch.randn(1, *module.backbone.latent_shape(4, 16, 16)), module.backbone.embed(["a red star"])
     with torch.no_grad():
         for parameter in lora:
             parameter.add_(0.1)
         plain = module.backbone.denoise(latents, torch.tensor([3]), text)
-    with module.embeddings.attached(denoiser, module.prepare(clip).sites), module.objective.attached(denoiser, learning=False):
+    with module.embeddings.attached(denoiser, module.references.of(clip).sites), looks.attached(denoiser, learning=False):
         adapted = module.backbone.denoise(latents, torch.tensor([3]), text)
     adapted.sum().backward()
     assert not torch.equal(adapted, plain)
     assert all(parameter.grad is None for parameter in lora), "the motion's loss does not train it"
     gradients = [parameter.grad for parameter in module.embeddings.parameters()]
     module.embeddings.zero_grad()
-    with module.embeddings.attached(denoiser, module.prepare(clip).sites), module.objective.attached(denoiser, learning=True):
+    with module.embeddings.attached(denoiser, module.references.of(clip).sites), looks.attached(denoiser, learning=True):
         module.backbone.denoise(latents, torch.tensor([3]), text).sum().backward()
     for parameter, gradient in zip(module.embeddings.parameters(), gradients, strict=True):
         assert gradient is not None and torch.equal(parameter.grad, gradient), "it reaches the embeddings through the LoRA all the same"
@@ -133,12 +140,25 @@ def test_the_spatial_lora_learns_from_single_frames_alone_and_is_gone_at_inferen
 
 def test_weights_have_a_rate_of_their_own(make: Make) -> None:
     rates = OptimizerConfig(lr=0.3, integration_lr=0.2, adapter_lr=0.1)
-    module = make(MotionConfig(qk=StreamConfig(), adapter={"name": "temporal_lora"}), objective={"name": "hybrid"}, optimizer=rates)
-    module.objective.prepare(module.backbone.denoiser)
+    module = make(MotionConfig(qk=StreamConfig(), adapter={"name": "temporal_lora"}), appearance={"name": "spatial_lora"}, optimizer=rates)
+    assert module.appearance is not None
     groups = {group["lr"]: sum(p.numel() for p in group["params"]) for group in module.configure_optimizers().param_groups}
     adapters = sum(p.numel() for p in module.embeddings.adapters.parameters())
-    spatial = sum(p.numel() for p in module.objective.parameters())
+    spatial = sum(p.numel() for p in module.appearance.parameters())
     assert groups == {0.3: module.embeddings.parameter_count - adapters, 0.1: adapters + spatial}
+    config = MotionConfig(qk=StreamConfig(), adapter={"name": "temporal_lora", "lr": 0.07})
+    module = make(config, appearance={"name": "spatial_lora", "lr": 0.08}, optimizer=rates)
+    groups = {group["lr"]: sum(p.numel() for p in group["params"]) for group in module.configure_optimizers().param_groups}
+    assert groups == {0.3: module.embeddings.parameter_count - adapters, 0.07: adapters, 0.08: spatial}, "each brings its own"
+
+
+@pytest.mark.parametrize("motion", [MotionConfig.paper(), MotionConfig(qk=StreamConfig(integration={"name": "film"}))])
+def test_every_trained_parameter_is_in_one_group(make: Make, motion: MotionConfig) -> None:
+    motion.adapter = {"name": "temporal_lora"}
+    module = make(motion, appearance={"name": "spatial_lora"})
+    found = [id(parameter) for group in module.configure_optimizers().param_groups for parameter in group["params"]]
+    trained = [id(parameter) for name, parameter in module.named_parameters() if not name.startswith("backbone.")]
+    assert sorted(found) == sorted(trained)
 
 
 def test_a_checkpoint_without_what_was_trained_is_refused(make: Make) -> None:
@@ -154,10 +174,10 @@ def test_a_checkpoint_without_what_was_trained_is_refused(make: Make) -> None:
 def test_another_precision_is_another_artefact(make: Make, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     usual, other = make(MotionConfig.paper()), make(MotionConfig.paper())
     other._trainer = L.Trainer(precision="bf16-mixed", accelerator="cpu", logger=False, enable_checkpointing=False)
-    assert usual.prepare(clip).recipe == {k: v for k, v in other.prepare(clip).recipe.items() if k != "precision"}
-    assert other.prepare(clip).recipe["precision"] == "bf16-mixed"
+    assert usual.references.of(clip).recipe == {k: v for k, v in other.references.of(clip).recipe.items() if k != "precision"}
+    assert other.references.of(clip).recipe["precision"] == "bf16-mixed"
     cells = [Cell(clip.name, "a blue circle", 0, "random")]
-    assert usual._video_recipes(clip, cells) != other._video_recipes(clip, cells)
+    assert usual.generating.recipes(clip, cells) != other.generating.recipes(clip, cells)
 
 
 def test_a_precision_that_would_cast_what_is_trained_is_refused(make: Make) -> None:
@@ -224,26 +244,26 @@ def test_latents_and_inversion_are_computed_once(make: Make, clip: Clip, monkeyp
     steps(first, clip, 2)
     first.generate(clip, cells)
     assert (encode.calls, invert.calls) == (1, 1)
-    noise = first.inverted_noise(clip)
+    noise = first.generating.inverted(clip)
     # Another experiment on the same reference.
     second = make(MotionConfig(qk=StreamConfig()))
     second.generate(clip, cells)
     assert (encode.calls, invert.calls) == (1, 1)
-    assert torch.equal(second.inverted_noise(clip), noise)
+    assert torch.equal(second.generating.inverted(clip), noise)
     # What determines them counts: the caption and the frames, and for the inversion its steps.
-    make(sampling=SamplingConfig(steps=2, inversion_steps=3)).inverted_noise(clip)
+    make(sampling=SamplingConfig(steps=2, inversion_steps=3)).generating.inverted(clip)
     assert (encode.calls, invert.calls) == (1, 2)
-    make().prepare(Clip(clip.frames, 8.0, "another caption", "noise"))
-    make().prepare(Clip(1 - clip.frames, 8.0, clip.caption, "noise"))
+    make().references.of(Clip(clip.frames, 8.0, "another caption", "noise"))
+    make().references.of(Clip(1 - clip.frames, 8.0, clip.caption, "noise"))
     assert encode.calls == 3
 
 
 def test_a_damaged_cache_is_computed_again(make: Make, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = make().prepare(clip)
+    good = make().references.of(clip)
     (path,) = (make.cache / "latents").iterdir()
     path.write_bytes(path.read_bytes()[:200])
     encode = Counter(monkeypatch, "encode")
-    again = make().prepare(clip)
+    again = make().references.of(clip)
     assert encode.calls == 1
     assert torch.equal(again.posterior.mean, good.posterior.mean)
 
@@ -259,9 +279,9 @@ def test_random_noise_needs_no_inversion(make: Make, clip: Clip, monkeypatch: py
 
 def test_a_cell_starts_from_the_same_noise_in_every_experiment(make: Make, clip: Clip) -> None:
     cells = [Cell(clip.name, prompt, seed, "random") for prompt in ("a blue circle", "a red ring") for seed in (0, 1)]
-    first = make(MotionConfig.paper()).initial_latents(clip, cells)
+    first = make(MotionConfig.paper()).generating.noise(clip, cells)
     torch.manual_seed(99)
-    second = make(MotionConfig(qk=StreamConfig(integration={"name": "concat_channel"}))).initial_latents(clip, cells[::-1]).flip(0)
+    second = make(MotionConfig(qk=StreamConfig(integration={"name": "concat_channel"}))).generating.noise(clip, cells[::-1]).flip(0)
     assert torch.equal(first, second)
     assert all(not torch.equal(a, b) for a, b in pairwise(first)), "each cell has noise of its own"
     assert cell_seed(cells[0]) == cell_seed(Cell(clip.name, "a blue circle", 0, "blend")), "the blend holds the same fresh noise"
@@ -269,13 +289,13 @@ def test_a_cell_starts_from_the_same_noise_in_every_experiment(make: Make, clip:
 
 def test_initial_noises(make: Make, clip: Clip) -> None:
     fresh, blend, inverted = (
-        make().initial_latents(clip, [Cell(clip.name, "a blue circle", 0, noise), Cell(clip.name, "a blue circle", 1, noise)])
+        make().generating.noise(clip, [Cell(clip.name, "a blue circle", 0, noise), Cell(clip.name, "a blue circle", 1, noise)])
         for noise in ("random", "blend", "inverted")
     )
-    noise = make().inverted_noise(clip)
+    noise = make().generating.inverted(clip)
     assert torch.equal(inverted[0], inverted[1]) and torch.equal(inverted[:1], noise)
     torch.testing.assert_close(blend, 0.5**0.5 * noise + 0.5**0.5 * fresh)
-    mostly = make(sampling=SamplingConfig(2, 3.0, "", 2, {"blend": {"rho": 0.9}})).initial_latents(
+    mostly = make(sampling=SamplingConfig(2, 3.0, "", 2, {"blend": {"rho": 0.9}})).generating.noise(
         clip, [Cell(clip.name, "a blue circle", 0, "blend")]
     )
     torch.testing.assert_close(mostly[0], 0.9**0.5 * noise[0] + 0.1**0.5 * fresh[0])

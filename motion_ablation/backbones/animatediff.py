@@ -29,6 +29,8 @@ class AnimateDiffBackbone(FolderBackbone):
         gradient_checkpointing: recompute the activations that diffusers can in the backward pass, for less memory and more time.
     """
 
+    stages = ("down", "mid", "up")
+
     def __init__(
         self, source: str, adapter: str, dtype: str = "float32", vae_slicing: bool = False, gradient_checkpointing: bool = False
     ) -> None:
@@ -58,4 +60,5 @@ class AnimateDiffBackbone(FolderBackbone):
     def probe(config: Any, latents: tuple[int, int, int, int]) -> list[Site]:
         with torch.device("meta"):
             unet = UNetMotionModel.from_config(config)
-        return find_sites(unet, AnimateDiffTransformer3D, latents, (latents[1], 2, config["cross_attention_dim"]))
+        parts = {"down": unet.down_blocks, "mid": unet.mid_block, "up": unet.up_blocks}
+        return find_sites(unet, parts, AnimateDiffTransformer3D, latents, (latents[1], 2, config["cross_attention_dim"]))

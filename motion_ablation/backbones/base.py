@@ -7,8 +7,8 @@ Noise, timesteps and generators are always arguments.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
@@ -31,6 +31,10 @@ class Posterior(NamedTuple):
         noise = torch.randn(self.mean.shape, generator=generator, dtype=self.mean.dtype).to(self.mean.device)
         return self.mean + self.std * noise
 
+    def kept(self) -> Tensor:
+        """One draw that is the same each time, as the released code's cache of latents."""
+        return self.sample(torch.Generator().manual_seed(0))
+
 
 class Backbone(nn.Module, ABC):
     """A frozen text-to-video diffusion model.
@@ -38,18 +42,21 @@ class Backbone(nn.Module, ABC):
     Attributes:
         denoiser: the network that motion is attached to. scheduler: the training noise schedule.
         fingerprint: hash of the weights, part of every artefact's address.
-        recomputes: whether the backward pass runs the network again, so that motion must stay attached until it is over.
-        until_backward: what is attached until then; here, because several runs may share a backbone, one of which may fail.
+        stages: names of the network's parts, as its sites give them. recomputes: whether the backward pass runs the network again, so
+            that gradients must be taken while motion is attached.
     """
 
+    stages: ClassVar[tuple[str, ...]]
     denoiser: nn.Module
     scheduler: DDIMScheduler
     fingerprint: str
     recomputes: bool = False
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.until_backward = ExitStack()
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        first: Tensor = next(self.parameters())
+        return first.device
 
     @abstractmethod
     def encode(self, frames: Tensor) -> Posterior:
@@ -74,6 +81,24 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """``(c, f, h, w)`` of the latents of such a clip. Raises ``ValueError`` for sizes the model cannot take."""
+
+    @classmethod
+    def sites_of(cls, source: str, frames: int, height: int, width: int, **options: Any) -> list[Site]:
+        """:meth:`sites` of a checkpoint; a class that can tell them from configuration files alone does so."""
+        return cls(source=source, **options).sites(frames, height, width)
+
+    @classmethod
+    def tiny(cls, folder: Path) -> dict[str, Any]:
+        """Writes a tiny random model of this class to ``folder`` and returns the options that load it: the contract tests run on it."""
+        raise NotImplementedError(f"{cls.__name__} needs a classmethod tiny(folder), for tests/backbones/test_contract.py")
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """A timestep of training, ``(1,)``, each as likely as any other."""
+        return torch.randint(self.scheduler.config.num_train_timesteps, (1,), generator=generator).to(self.device)
+
+    def noised(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """``clean`` latents with ``noise`` as far as ``timestep`` says."""
+        return self.scheduler.add_noise(clean, noise, timestep)
 
     def target(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
         """What the network should output, by the scheduler's own prediction type."""

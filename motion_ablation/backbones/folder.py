@@ -36,22 +36,25 @@ def latent_shape(
     return int(unet_config["in_channels"]), frames, height // down, width // down
 
 
-def find_sites(denoiser: nn.Module, kind: type[nn.Module], latents: tuple[int, int, int, int], text: tuple[int, int, int]) -> list[Site]:
+def find_sites(
+    denoiser: nn.Module, parts: dict[str, Any], kind: type[nn.Module], latents: tuple[int, int, int, int], text: tuple[int, int, int]
+) -> list[Site]:
     """Temporal transformer blocks of ``denoiser`` and the grids they see, by one forward pass on the meta device.
 
     Args:
-        denoiser: on the meta device. kind: class of its temporal transformers, whose input ends in ``(h, w)``. latents: ``(c, f, h, w)``.
+        denoiser: on the meta device. parts: its stages by name; None for one that it lacks.
+        kind: class of its temporal transformers, whose input ends in ``(h, w)``. latents: ``(c, f, h, w)``.
         text: shape of the text features that the network takes.
     """
     sites: list[Site] = []
+    stages = {id(module): stage for stage, part in parts.items() if part is not None for module in part.modules()}
 
     def record(name: str, module: Any, inputs: tuple[Tensor, ...]) -> None:
         height, width = inputs[0].shape[-2:]
-        stage = name.split("_")[0] if not name.startswith("transformer_in") else "in"
         for index, block in enumerate(module.transformer_blocks):
             channels = block.attn1.to_q.in_features
             attentions = tuple(a for a in ("attn1", "attn2") if getattr(block, a, None) is not None)
-            sites.append(Site(f"{name}.transformer_blocks.{index}", stage, channels, latents[1], height, width, attentions))
+            sites.append(Site(f"{name}.transformer_blocks.{index}", stages[id(module)], channels, latents[1], height, width, attentions))
 
     hooks = [
         module.register_forward_pre_hook(partial(lambda name, module, inputs: record(name, module, inputs), name))

@@ -23,6 +23,8 @@ class UNet3DBackbone(FolderBackbone):
         dtype: ``float32``, ``float16`` or ``bfloat16``. vae_slicing: encode and decode frame by frame to save memory.
     """
 
+    stages = ("down", "mid", "up", "in")
+
     def __init__(self, source: str = "shapes", dtype: str = "float32", vae_slicing: bool = False) -> None:
         folder, precision = find_checkpoint(source), precision_of(dtype)
         denoiser = UNet3DConditionModel.from_pretrained(folder / "unet", torch_dtype=precision, local_files_only=True)
@@ -32,11 +34,11 @@ class UNet3DBackbone(FolderBackbone):
     def probe(config: Any, latents: tuple[int, int, int, int]) -> list[Site]:
         with torch.device("meta"):
             unet = UNet3DConditionModel.from_config(config)
-        return find_sites(unet, TransformerTemporalModel, latents, (1, 2, config["cross_attention_dim"]))
+        parts = {"down": unet.down_blocks, "mid": unet.mid_block, "up": unet.up_blocks, "in": unet.transformer_in}
+        return find_sites(unet, parts, TransformerTemporalModel, latents, (1, 2, config["cross_attention_dim"]))
 
-
-def sites_of(source: str, frames: int, height: int, width: int) -> list[Site]:
-    """Sites of a checkpoint as such a clip shows them, from its configuration files alone; see :func:`find_checkpoint`."""
-    folder = find_checkpoint(source)
-    unet, vae = (json.loads((folder / part / "config.json").read_text(encoding="utf-8")) for part in ("unet", "vae"))
-    return UNet3DBackbone.probe(unet, latent_shape(unet, vae, frames, height, width))
+    @classmethod
+    def sites_of(cls, source: str, frames: int, height: int, width: int, **options: Any) -> list[Site]:
+        folder = find_checkpoint(source)
+        unet, vae = (json.loads((folder / part / "config.json").read_text(encoding="utf-8")) for part in ("unet", "vae"))
+        return cls.probe(unet, latent_shape(unet, vae, frames, height, width))

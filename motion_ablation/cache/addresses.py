@@ -7,20 +7,21 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from motion_ablation.backbones import BACKBONES
-from motion_ablation.cache.artefacts import content_hash, files_hash
+from motion_ablation.backbones import BACKBONES, Backbone
+from motion_ablation.cache.artefacts import checksum, content_hash, files_hash
 from motion_ablation.cache.code import code_of
 from motion_ablation.data.reference import Source
 from motion_ablation.data.world.builtin import builtin
 from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.metrics import METRICS, EvaluationConfig
 from motion_ablation.metrics.networks.sources import content_of
-from motion_ablation.motion import MotionConfig
-from motion_ablation.motion.adapters import ADAPTERS
+from motion_ablation.motion import MotionConfig, MotionEmbeddings
+from motion_ablation.motion.adapters import ADAPTERS, APPEARANCES
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
 from motion_ablation.objectives import OBJECTIVES
+from motion_ablation.records import Cell, Clip
 
 # What changes where or how loudly a run computes, not what comes out.
 INCIDENTAL = {
@@ -119,7 +120,9 @@ def _kept(config: dict[str, Any], later: bool = True) -> dict[str, dict[str, Any
 
 
 def _learning(config: dict[str, Any]) -> list[Any]:
-    return [BACKBONES[config["model"]["backbone"]["name"]], OBJECTIVES[config["model"]["objective"]["name"]]]
+    model = config["model"]
+    looks = [APPEARANCES[model["appearance"]["name"]]] if model["appearance"] else []
+    return [BACKBONES[model["backbone"]["name"]], OBJECTIVES[model["objective"]["name"]], *looks]
 
 
 def _motion(config: dict[str, Any], debiases: bool) -> list[Any]:
@@ -155,3 +158,44 @@ def motion_entries(motion: MotionConfig, debiases: bool = True) -> list[Any]:
         if debiases or stream.acts(generating=False):
             entries.append(DEBIASES[stream.debias["name"]])
     return entries
+
+
+def latents_recipe(backbone: Backbone, clip: Clip, precision: str) -> dict[str, Any]:
+    """All that determines a reference's latents and its caption's features."""
+    code = code_of("latents", type(backbone))
+    recipe = {"code": code, "backbone": backbone.fingerprint, "frames": content_hash(clip.frames), "caption": clip.caption}
+    return recipe | _unusual(precision)
+
+
+def inversion_recipe(backbone: Backbone, latents: dict[str, Any], steps: int, start: str, precision: str) -> dict[str, Any]:
+    """All that determines an inverted noise: the recipe of the latents without the caption, the steps, and what is inverted."""
+    seen = {key: value for key, value in latents.items() if key != "caption"}
+    return {"code": code_of("inverted", type(backbone)), "latents": seen, "steps": steps, "start": start, **_unusual(precision)}
+
+
+def video_recipes(
+    backbone: Backbone, motion: MotionEmbeddings, clip: Clip, cells: list[Cell], sampling: list[Any], noise: dict[str, Any],
+    inversion: dict[str, Any], precision: str,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """All that determines the videos of cells that share a reference and an initial noise. The reference itself counts only where the
+    initial noise is made of it: what is learnt from it is in the embedding's own tensors.
+
+    Args:
+        sampling: steps, guidance, negative prompt. noise: options of the initial noise. inversion: recipe of the inverted noise, if used.
+    """
+    name = cells[0].noise
+    shared = {
+        "code": code_of("video", type(backbone), INITIAL_NOISES[name], *motion_entries(motion.config)),
+        "backbone": backbone.fingerprint,
+        "motion": [motion.config.to_dict(), checksum(motion.state_dict())] if motion.parameter_count else [],
+        "shape": list(backbone.latent_shape(len(clip.frames), *clip.frames.shape[-2:])),
+        "sampling": sampling,
+        "noise": [name, noise, inversion],
+        **_unusual(precision),
+    }
+    return [{**shared, "prompt": cell.prompt, "seed": cell.seed} for cell in cells]
+
+
+def _unusual(precision: str) -> dict[str, str]:
+    """The trainer's precision as a part of an address, where it is not the usual one."""
+    return {} if precision == "32-true" else {"precision": precision}

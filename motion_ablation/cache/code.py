@@ -23,7 +23,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "latents": ("backbones.base",),
     "inverted": ("backbones.base",),
     "embedding": ("module", "data.reference"),
-    "video": ("module",),
+    "video": ("generating",),
     "score": ("metrics.base",),
     "result": ("module", "data.reference", "callbacks"),
 }

@@ -10,8 +10,8 @@ from motion_ablation.backbones import BACKBONES
 from motion_ablation.data.world.builtin import builtin, builtin_names
 from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.metrics import METRICS
-from motion_ablation.motion.adapters import ADAPTERS
-from motion_ablation.motion.config import ATTENTIONS, PORTS, SIDES, STAGES, WHEN
+from motion_ablation.motion.adapters import ADAPTERS, APPEARANCES
+from motion_ablation.motion.config import ATTENTIONS, PORTS, SIDES, WHEN
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
@@ -25,6 +25,7 @@ AXES: dict[str, Registry[Any]] = {
     "debiases (model.motion.*.debias)": DEBIASES,
     "adapters (model.motion.adapter)": ADAPTERS,
     "objectives (model.objective)": OBJECTIVES,
+    "appearances (model.appearance)": APPEARANCES,
     "initial noises (data.noises)": INITIAL_NOISES,
     "backbones (model.backbone)": BACKBONES,
     "metrics (evaluation.metrics)": METRICS,
@@ -36,7 +37,7 @@ PLACES = {
     "*.side": f"{' or '.join(SIDES)} of those projections",
     "*.shared": "true or false: one embedding for both attentions of a block, or one for each",
     "*.when": f"{', '.join(WHEN)}: when the debias acts",
-    "sites.stages": f"any of {', '.join(STAGES)}: parts of the network",
+    "sites.stages": "parts of the network: " + "; ".join(f"{', '.join(BACKBONES[name].stages)} ({name})" for name in BACKBONES),
     "sites.channels": "widest, all, or a list of widths",
     "sites.attentions": f"any of {', '.join(ATTENTIONS)}: the temporal self-attentions of a block",
 }

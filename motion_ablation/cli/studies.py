@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     imported = commands.add_parser("import", help="turn a released motion_embed.pt into a motion.safetensors")
     imported.set_defaults(command=_import)
     imported.add_argument("file", help="the released checkpoint; nothing in it is executed")
+    imported.add_argument("--network", default="unet3d", help="the backbone's class, as in motion-ablation list (%(default)s)")
     imported.add_argument("--backbone", default="cerspense/zeroscope_v2_576w", help="diffusers folder or hub id (%(default)s)")
     imported.add_argument("--size", nargs=2, type=_positive, default=[320, 576], metavar=("HEIGHT", "WIDTH"), help="of training (320 576)")
     imported.add_argument("--frames", type=_positive, help="of training (as far as the checkpoint's rows are not zero)")
@@ -236,12 +237,12 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from motion_ablation.backbones.unet3d import sites_of
+    from motion_ablation.backbones import BACKBONES
     from motion_ablation.motion.released import from_released, read_released, trained_length
 
     tensors = read_released(options.file)
     frames = options.frames or trained_length(tensors)
-    motion = from_released(tensors, sites_of(options.backbone, frames, *options.size))
+    motion = from_released(tensors, BACKBONES[options.network].sites_of(options.backbone, frames, *options.size))
     motion.save(options.output)
     places = ", ".join(site.name for site in motion.sites)
     print(f"{options.output}: {frames} frames, {motion.parameter_count:,} parameters at {places}")

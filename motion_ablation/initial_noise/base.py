@@ -17,8 +17,10 @@ class InitialNoise(ABC):
 
     Attributes:
         needs_inversion: whether the inverted noise is used; if not, it is never computed.
+        example: options for the contract tests, where an option has no default.
     """
 
+    example: ClassVar[dict[str, Any]] = {}
     needs_inversion: ClassVar[bool] = True
 
     @abstractmethod

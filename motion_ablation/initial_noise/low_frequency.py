@@ -10,7 +10,7 @@ from motion_ablation.initial_noise.base import INITIAL_NOISES, InitialNoise
 
 @INITIAL_NOISES.register("low_frequency")
 class LowFrequency(InitialNoise):
-    """``fresh - low(fresh) + low(inverted)``, ``low``: spatial down- and up-sampling by ``factor`` (DMT, Yatim et al. 2023: 4)."""
+    """``fresh - low(fresh) + low(inverted)``, ``low``: down- and up-sampling in space by ``factor`` (DMT, Yatim et al. 2023: 4)."""
 
     def __init__(self, factor: int = 4) -> None:
         if not isinstance(factor, int) or factor < 1:
@@ -23,9 +23,9 @@ class LowFrequency(InitialNoise):
 
 
 def low_frequencies(latents: Tensor, factor: int) -> Tensor:
-    """``(b, c, f, h, w)`` averaged over cells of ``factor`` (at most the frame) and interpolated back, bilinearly."""
+    """DMT's filter of ``(b, c, f, h, w)``: bilinear and anti-aliased, ``factor`` times down and back, with torch's aligned corners."""
     flat = latents.transpose(1, 2).flatten(0, 1)
     height, width = (max(1, side // factor) for side in flat.shape[-2:])
-    small = F.adaptive_avg_pool2d(flat, (height, width))
-    large = F.interpolate(small, size=flat.shape[-2:], mode="bilinear", align_corners=False)
+    small = F.interpolate(flat, size=(height, width), mode="bilinear", align_corners=True, antialias=True)
+    large = F.interpolate(small, size=flat.shape[-2:], mode="bilinear", align_corners=True, antialias=True)
     return large.unflatten(0, (len(latents), -1)).transpose(1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -13,7 +14,6 @@ from motion_ablation.records import Site
 
 PORTS = ("q", "k", "v")
 SIDES = ("inputs", "outputs")
-STAGES = ("down", "mid", "up", "in")
 ATTENTIONS = ("attn1", "attn2")
 WHEN = ("train", "generate", "both")
 
@@ -74,7 +74,7 @@ class SiteConfig:
     """Which temporal attentions carry motion.
 
     Attributes:
-        stages: parts of the U-Net: any of ``down``, ``mid``, ``up``, ``in``.
+        stages: parts of the network, by the backbone's names; of the U-Nets, any of ``down``, ``mid``, ``up``, ``in``.
         channels: ``widest`` (the paper: 1280 in ZeroScope), ``all``, or a list of widths.
         attentions: which of a block's temporal self-attentions: ``attn1``, ``attn2`` or both.
     """
@@ -85,16 +85,22 @@ class SiteConfig:
 
     def check(self, where: str) -> None:
         """Raises ``ValueError`` naming the key and the valid choices."""
-        unknown = [stage for stage in self.stages if stage not in STAGES]
-        if unknown or not self.stages:
-            raise ValueError(f"{where}.stages: {self.stages} is not a non-empty choice of {', '.join(STAGES)}")
+        if not self.stages:
+            raise ValueError(f"{where}.stages: name at least one part of the network")
         if isinstance(self.channels, str) and self.channels not in ("widest", "all"):
             raise ValueError(f"{where}.channels: '{self.channels}' is not widest, all or a list of widths")
         if not self.attentions or any(name not in ATTENTIONS for name in self.attentions):
             raise ValueError(f"{where}.attentions: {self.attentions} is not a non-empty choice of {', '.join(ATTENTIONS)}")
 
+    def check_stages(self, known: Iterable[str]) -> None:
+        """Raises ``ValueError`` for a part that the backbone has not, listing those that it has."""
+        unknown = [stage for stage in self.stages if stage not in known]
+        if unknown:
+            raise ValueError(f"motion.sites.stages: this backbone has no '{unknown[0]}'. Choices: {', '.join(dict.fromkeys(known))}")
+
     def select(self, sites: list[Site]) -> list[Site]:
         """The chosen sites. Raises ``ValueError`` if there are none, listing those that exist."""
+        self.check_stages([site.stage for site in sites])
         staged = [site for site in sites if site.stage in self.stages]
         widest = max((site.channels for site in staged), default=0)
         if self.channels == "all":
@@ -133,6 +139,11 @@ class MotionConfig:
     def streams(self) -> dict[str, StreamConfig]:
         """The streams that are there, by name."""
         return {name: stream for name, stream in (("qk", self.qk), ("v", self.v)) if stream is not None}
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to train."""
+        return bool(self.streams() or self.adapter)
 
     def check(self) -> None:
         """Raises ``ValueError`` for anything that cannot work, before any weight is loaded."""

@@ -70,7 +70,7 @@ class MotionEmbeddings(nn.Module):
         super().__init__()
         config.check()
         self.config = config
-        self.sites = config.sites.select(sites) if config.streams() or config.adapter else []
+        self.sites = config.sites.select(sites) if config.trains else []
         self.streams = nn.ModuleDict()
         self.adapters = nn.ModuleDict()
         for name, stream in config.streams().items():

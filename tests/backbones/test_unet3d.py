@@ -11,9 +11,10 @@ import torch
 from diffusers import DDIMScheduler, UNet3DConditionModel
 from torch import Tensor
 
-from motion_ablation.backbones import BACKBONES, UNet3DBackbone, folder
+from motion_ablation.backbones import BACKBONES, BackboneConfig, UNet3DBackbone, folder
 from motion_ablation.backbones.folder import latent_shape
-from motion_ablation.module import BackboneConfig, MotionInversion, SamplingConfig
+from motion_ablation.generating import SamplingConfig
+from motion_ablation.module import MotionInversion
 from motion_ablation.motion import MotionConfig, SiteConfig
 from motion_ablation.records import Cell, Clip
 from motion_ablation.weights import MissingWeights
@@ -68,27 +69,6 @@ def test_a_folder_like_zeroscope_loads_trains_and_generates(zeroscope_like: Path
     assert not torch.equal(samples[0].frames, samples[1].frames)
 
 
-def test_a_backbone_is_frozen_and_stays_in_evaluation_mode(tiny: UNet3DBackbone) -> None:
-    assert not any(parameter.requires_grad for parameter in tiny.parameters())
-    tiny.train()
-    assert not any(module.training for module in tiny.modules())
-
-
-def test_encode_and_decode_have_the_declared_axes(tiny: UNet3DBackbone) -> None:
-    posterior = tiny.encode(torch.rand(3, 3, 16, 24))
-    assert posterior.mean.shape == posterior.std.shape == (1, *tiny.latent_shape(3, 16, 24))
-    frames = tiny.decode(torch.cat([posterior.mean, 100 * posterior.mean]))
-    assert frames.shape == (2, 3, 3, 16, 24)
-    assert frames.min() >= 0 and frames.max() <= 1
-
-
-def test_posterior_samples_follow_their_generator(tiny: UNet3DBackbone) -> None:
-    posterior = tiny.encode(torch.rand(2, 3, 16, 16))
-    first, again, other = (posterior.sample(torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
 def with_scheduler(folder: Path, copy: Path, **changes: Any) -> Path:
     shutil.copytree(folder, copy)
     scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
@@ -141,51 +121,19 @@ def test_inversion_finds_the_noise_and_generation_comes_back(
     torch.testing.assert_close(backbone.generate(noise, text, text, steps=200, guidance=1), clean, atol=0.02, rtol=0.02)
 
 
-def test_inversion_through_a_network_comes_back(tiny: UNet3DBackbone) -> None:
-    clean = torch.randn(1, 4, 2, 4, 4) * 0.5
-    text = tiny.embed(["a red star"])
-    noise = tiny.invert(clean, text, steps=40)
-    back = tiny.generate(noise, text, text, steps=40, guidance=1)
-    assert (noise - clean).square().mean() > 0.2 * clean.square().mean(), "the noise is something else"
-    assert (back - clean).square().mean() < 0.05 * clean.square().mean()
-
-
-def test_guidance_of_one_needs_no_second_branch(tiny: UNet3DBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = torch.randn(2, 4, 2, 4, 4)
-    text, negative = tiny.embed(["a red star", "a blue ring"]), tiny.embed([""])
-    sizes: list[int] = []
-    denoise = tiny.denoise
-
-    def counted(latents: Tensor, *rest: Tensor) -> Tensor:
-        sizes.append(len(latents))
-        return denoise(latents, *rest)
-
-    monkeypatch.setattr(tiny, "denoise", counted)
-    one = tiny.generate(noise, text, negative, steps=2, guidance=1)
-    assert sizes == [2, 2]
-    barely = tiny.generate(noise, text, negative, steps=2, guidance=1 + 1e-6)
-    assert sizes == [2, 2, 4, 4]
-    torch.testing.assert_close(one, barely, atol=1e-3, rtol=1e-3)
-    # A video does not depend on what else is in its batch.
-    alone = tiny.generate(noise[1:], text[1:], negative, steps=2, guidance=3.0)
-    torch.testing.assert_close(alone, tiny.generate(noise, text, negative, steps=2, guidance=3.0)[1:], atol=1e-4, rtol=1e-4)
-
-
 @pytest.mark.parametrize(("height", "width"), [(18, 16), (16, 10), (15, 16)])
 def test_sizes_that_cannot_be_halved_are_refused(tiny: UNet3DBackbone, height: int, width: int) -> None:
     with pytest.raises(ValueError, match=f"frames of {height}x{width} pixels .* multiples of 4"):
         tiny.latent_shape(4, height, width)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision(tiny_backbone: Path, dtype: str) -> None:
-    backbone = UNet3DBackbone(str(tiny_backbone), dtype=dtype, vae_slicing=True)
-    assert {parameter.dtype for parameter in backbone.parameters()} == {getattr(torch, dtype)}
+def test_half_precision_frame_by_frame(tiny_backbone: Path) -> None:
+    backbone = UNet3DBackbone(str(tiny_backbone), dtype="float16", vae_slicing=True)
+    assert {parameter.dtype for parameter in backbone.parameters()} == {torch.float16}
     latents = backbone.encode(torch.rand(2, 3, 16, 16)).mean
     assert latents.dtype == torch.float32
     predicted = backbone.denoise(latents, torch.tensor([10]), backbone.embed(["a red star"]))
     assert predicted.dtype == torch.float32 and torch.isfinite(predicted).all()
-    assert backbone.fingerprint != UNet3DBackbone(str(tiny_backbone)).fingerprint, "latents of one precision are not the other's"
 
 
 def test_an_unknown_precision_is_refused(tiny_backbone: Path) -> None:

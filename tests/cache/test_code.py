@@ -13,8 +13,8 @@ import pytest
 
 from motion_ablation.cache import code as steps
 from motion_ablation.metrics import METRICS
+from motion_ablation.motion.adapters import APPEARANCES
 from motion_ablation.motion.integrations import INTEGRATIONS
-from motion_ablation.objectives import OBJECTIVES
 
 Edit = Callable[[str, Callable[[str], str]], None]
 
@@ -84,7 +84,8 @@ def test_a_step_has_the_modules_that_it_imports_and_no_others() -> None:
     assert {room for room in trained if room.startswith("motion.integrations.")} == {f"motion.integrations.{x}" for x in ("add", "base")}
     assert "motion.integrations.film" not in trained
     assert rooms("latents") == {"backbones.base", "records"}
-    assert "lora" in rooms("embedding", OBJECTIVES["hybrid"]) and "lora" not in trained
+    assert "motion.adapters.lora" in rooms("embedding", APPEARANCES["spatial_lora"]) and "motion.adapters.lora" not in trained
+    assert "training" in trained and "training" not in rooms("video")
     assert {"metrics.text_similarity", "metrics.networks.encoders"} <= rooms("score", METRICS["text_similarity"])
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from motion_ablation.backbones import BackboneConfig
 from motion_ablation.backbones.unet3d import UNet3DBackbone
-from motion_ablation.module import BackboneConfig, MotionInversion, SamplingConfig
+from motion_ablation.generating import SamplingConfig
+from motion_ablation.module import MotionInversion
 from motion_ablation.motion import MotionConfig
 from motion_ablation.records import Cell, Clip
 

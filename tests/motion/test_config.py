@@ -63,6 +63,8 @@ TOKENS = {"name": "concat_token"}
         ),
         (MotionConfig(adapter={"name": "lora"}), r"motion.adapter: unknown adapter 'lora'. .*Choices: temporal_attention, temporal_lora"),
         (MotionConfig(adapter={"name": "temporal_lora", "rank": 0}), r"rank must be a whole number"),
+        (MotionConfig(adapter={"name": "temporal_lora", "lr": 0}), r"lr must be a positive number"),
+        (MotionConfig(adapter={"name": "temporal_attention", "lr": "high"}), r"lr must be a positive number"),
         (MotionConfig(sites=SiteConfig(attentions=["attn3"])), r"motion.sites.attentions: \['attn3'\]"),
     ],
 )
@@ -97,6 +99,8 @@ def test_no_site_lists_those_there_are() -> None:
         SiteConfig(["up"], [1280]).select(SITES)
     with pytest.raises(ValueError, match="motion.sites.stages"):
         MotionConfig(sites=SiteConfig([])).check()
+    with pytest.raises(ValueError, match="motion.sites.stages: this backbone has no 'encoder'. Choices: in, down, mid, up"):
+        SiteConfig(["down", "encoder"], "all").select(SITES)
     with pytest.raises(ValueError, match="motion.sites.channels: 'wide' is not widest, all or a list"):
         MotionConfig(sites=SiteConfig(channels="wide")).check()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,12 +16,14 @@ from torch import Tensor, nn
 
 from motion_ablation.backbones import UNet3DBackbone
 from motion_ablation.motion import MotionConfig, MotionEmbeddings, SiteConfig, StreamConfig
-from motion_ablation.motion.adapters import ADAPTERS
+from motion_ablation.motion.adapters import ADAPTERS, APPEARANCES
 from motion_ablation.motion.config import PORTS, SIDES
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
 from motion_ablation.records import Site
+from motion_ablation.registry import Registry
+from motion_ablation.training import OptimizerConfig
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 PAIRS = list(product(LAYOUTS, INTEGRATIONS))
@@ -28,11 +31,22 @@ few = settings(max_examples=25, deadline=None)
 lengths = st.integers(1, 6)
 
 
+def spec(axis: Registry[Any], name: str) -> dict[str, Any]:
+    """An entry as a YAML names it, with its own example where an option has no default."""
+    return {"name": name, **getattr(axis[name], "example", {})}
+
+
+def built(axis: Registry[Any], name: str, **given: Any) -> Any:
+    """An entry with its own example."""
+    return axis.build(**spec(axis, name), **given)
+
+
 def motion_of(layout: str, integration: str, side: str = "inputs", shared: bool = True, debias: str = "none") -> MotionConfig:
     """Every port that the integration takes, by two streams of the same kind, at the widest sites of the whole network."""
 
     def stream(*ports: str) -> StreamConfig:
-        return StreamConfig(list(ports), side, {"name": layout}, {"name": integration}, {"name": debias}, shared)
+        chosen = spec(LAYOUTS, layout), spec(INTEGRATIONS, integration), spec(DEBIASES, debias)
+        return StreamConfig(list(ports), side, *chosen, shared)
 
     first = [port for port in ("q", "k") if port in INTEGRATIONS[integration].ports]
     return MotionConfig(stream(*first), stream("v"), SiteConfig(["down", "up"], "widest"))
@@ -102,7 +116,7 @@ def streams(draw: st.DrawFn) -> StreamConfig:
     choices = [list(ports) for size in (1, 2, 3) for ports in combinations(PORTS, size)]
     ports = ["k", "v"] if INTEGRATIONS[integration].lengthens else draw(st.sampled_from(choices))
     side, layout, shared = draw(st.sampled_from(SIDES)), draw(st.sampled_from(LAYOUTS.names())), draw(st.booleans())
-    return StreamConfig(ports, side, {"name": layout}, {"name": integration}, shared=shared)
+    return StreamConfig(ports, side, spec(LAYOUTS, layout), spec(INTEGRATIONS, integration), shared=shared)
 
 
 @settings(max_examples=150, deadline=None)
@@ -178,7 +192,7 @@ def test_half_precision_features(layout: str, integration: str, dtype: torch.dty
 
 
 def layout_at(name: str, frames: int, height: int, width: int, channels: int = 3) -> nn.Module:
-    layout: nn.Module = LAYOUTS.build(name, site=Site("block", "up", channels, frames, height, width), channels=channels)
+    layout: nn.Module = built(LAYOUTS, name, site=Site("block", "up", channels, frames, height, width), channels=channels)
     randomise(layout, 1.0)
     return layout
 
@@ -261,10 +275,19 @@ def test_axial_and_low_rank_equal_their_definitions() -> None:
     assert torch.equal(flat[0], torch.ones(12)), "the lowest map is constant"
 
 
-def test_layouts_cost_what_they_say() -> None:
-    site = Site("block", "up", 5, 4, 6, 8)
-    counts = {name: sum(p.numel() for p in LAYOUTS.build(name, site=site, channels=5).parameters()) for name in LAYOUTS}
-    assert counts == {"per_frame": 20, "coarse_grid": 80, "low_rank": 4 * 20 + 4 * 48, "axial": 14 * 20, "per_location": 48 * 20}
+COSTS = {"per_frame": 20, "coarse_grid": 80, "low_rank": 4 * 20 + 4 * 48, "axial": 14 * 20, "per_location": 48 * 20}
+
+
+@pytest.mark.parametrize(("name", "count"), COSTS.items())
+def test_layouts_cost_what_docs_axes_says(name: str, count: int) -> None:
+    layout = LAYOUTS.build(name, site=Site("block", "up", 5, 4, 6, 8), channels=5)
+    assert sum(parameter.numel() for parameter in layout.parameters()) == count
+
+
+@pytest.mark.parametrize("axis", [LAYOUTS, INTEGRATIONS, ADAPTERS, APPEARANCES], ids=lambda axis: axis.axis)
+def test_what_is_trained_says_whose_learning_rate_it_has(axis: Registry[Any]) -> None:
+    for name in axis:
+        OptimizerConfig().rate(axis[name])  # the class says its group, and the group has a rate
 
 
 # Adapters.
@@ -277,7 +300,7 @@ def test_adapters_start_at_nothing_learn_and_come_off(
     with torch.no_grad():
         plain = backbone.denoise(*inputs)
     tree = dict(backbone.denoiser.named_modules())
-    motion = MotionEmbeddings(MotionConfig(adapter={"name": name}), sites)
+    motion = MotionEmbeddings(MotionConfig(adapter=spec(ADAPTERS, name)), sites)
     optimizer = torch.optim.AdamW(motion.parameters(), lr=0.01)
     for step in range(3):
         with motion.attached(backbone.denoiser, sites):
@@ -304,7 +327,7 @@ def test_adapters_start_at_nothing_learn_and_come_off(
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_adapters_keep_the_precision_of_the_features(name: str, dtype: torch.dtype) -> None:
     network = nn.ModuleDict({"block": Block(4)}).requires_grad_(False).to(dtype)
-    motion = MotionEmbeddings(MotionConfig(adapter={"name": name}), [Site("block", "up", 4, 3, 1, 1)])
+    motion = MotionEmbeddings(MotionConfig(adapter=spec(ADAPTERS, name)), [Site("block", "up", 4, 3, 1, 1)])
     features = torch.randn(2, 3, 4).to(dtype)
     plain = network["block"](features)
     with motion.attached(network, motion.sites):
@@ -349,7 +372,7 @@ def test_one_of_the_two_attentions(backbone: UNet3DBackbone, sites: list[Site], 
 def test_debiases_keep_the_shape_and_their_input(name: str, n: int, f: int) -> None:
     motion = torch.randn(n, f, 2)
     before = motion.clone()
-    debiased = DEBIASES.build(name)(motion)
+    debiased = built(DEBIASES, name)(motion)
     assert (debiased is None) == (name == "drop")
     assert debiased is None or debiased.shape == motion.shape
     assert torch.equal(motion, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +14,16 @@ from motion_ablation.motion import MotionConfig, MotionEmbeddings, StreamConfig,
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
 from motion_ablation.records import Site
+from motion_ablation.registry import Registry
+
+
+def example(axis: Registry[Any], name: str) -> dict[str, Any]:
+    return {"name": name, **axis[name].example}
 
 
 def trained(sites: list[Site], layout: str = "per_location", integration: str = "add") -> MotionEmbeddings:
-    stream = StreamConfig(["v"], layout={"name": layout}, integration={"name": integration}, shared=False)
-    keys = StreamConfig(["k"], integration={"name": integration})
+    stream = StreamConfig(["v"], layout=example(LAYOUTS, layout), integration=example(INTEGRATIONS, integration), shared=False)
+    keys = StreamConfig(["k"], integration=example(INTEGRATIONS, integration))
     module = MotionEmbeddings(MotionConfig(qk=keys, v=stream), sites)
     with torch.no_grad():
         for parameter in module.parameters():

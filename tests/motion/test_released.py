@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from motion_ablation.backbones import UNet3DBackbone
-from motion_ablation.backbones.unet3d import sites_of
 from motion_ablation.cli.studies import main
 from motion_ablation.motion import MotionConfig, MotionEmbeddings, SiteConfig, StreamConfig
 from motion_ablation.motion.released import from_released, read_released, to_released, trained_length
@@ -115,13 +114,13 @@ def test_everything_that_does_not_fit_is_told(zeroscope_like: Path) -> None:
     removed = next(name for name in tensors if name.endswith("attn2.vSpatial"))
     del tensors[removed]
     tensors["up_blocks.9.pos_embed"] = torch.zeros(1, 32, 64)
-    sites = sites_of(str(zeroscope_like), FRAMES, HEIGHT, WIDTH)
+    sites = UNet3DBackbone.sites_of(str(zeroscope_like), FRAMES, HEIGHT, WIDTH)
     with pytest.raises(ValueError, match=rf"'up_blocks.9' is no temporal attention of this backbone; '{removed}' is missing"):
         from_released(tensors, sites)
     with pytest.raises(ValueError, match="is of 8 locations and 64 channels, the site of 4 and 64"):
-        from_released(released(zeroscope_like), sites_of(str(zeroscope_like), FRAMES, 64, 64))
+        from_released(released(zeroscope_like), UNet3DBackbone.sites_of(str(zeroscope_like), FRAMES, 64, 64))
     with pytest.raises(ValueError, match="has 32 rows, the clip 40 frames"):
-        from_released(released(zeroscope_like), sites_of(str(zeroscope_like), 40, HEIGHT, WIDTH))
+        from_released(released(zeroscope_like), UNet3DBackbone.sites_of(str(zeroscope_like), 40, HEIGHT, WIDTH))
 
 
 @pytest.mark.parametrize(

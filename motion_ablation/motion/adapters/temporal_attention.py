@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from motion_ablation.motion.adapters.base import ADAPTERS, PROJECTIONS, Adapter
+from motion_ablation.motion.adapters.base import ADAPTERS, PROJECTIONS, Adapter, check_rate
 from motion_ablation.records import key
 
 
@@ -16,11 +16,15 @@ from motion_ablation.records import key
 class TemporalAttention(Adapter):
     """A full change of every projection, ``(W + D) x`` with ``D`` from zero (VMC's idea, Jeong et al. 2023, with motion_distillation)."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
+    def __init__(self, channels: int, lr: float | None = None) -> None:
+        super().__init__(channels, lr)
         self.layers = nn.ModuleDict({key(name): nn.Linear(channels, channels, bias=False) for name in PROJECTIONS})
         for layer in self.layers.values():
             nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+
+    @classmethod
+    def check(cls, lr: float | None = None) -> None:  # type: ignore[override]
+        check_rate(lr, "adapter 'temporal_attention'")
 
     @contextmanager
     def attached(self, attention: nn.Module) -> Iterator[None]:

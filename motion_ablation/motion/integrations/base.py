@@ -20,8 +20,11 @@ class Integration(nn.Module, ABC):
 
     Attributes:
         ports: projections that it can act on. lengthens: whether it adds tokens, ``f`` to ``2 f``.
+        group: whose learning rate its own weights have. example: options for the contract tests, where an option has no default.
     """
 
+    group: ClassVar[str] = "integration"
+    example: ClassVar[dict[str, Any]] = {}
     ports: ClassVar[tuple[str, ...]] = ("q", "k", "v")
     lengthens: ClassVar[bool] = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,13 @@ class Layout(nn.Module, ABC):
     Args:
         site: where the embedding lives; its frames, height and width are those of training.
         channels: width of the embedding.
+
+    Attributes:
+        group: whose learning rate the parameters have. example: options for the contract tests, where an option has no default.
     """
+
+    group: ClassVar[str] = "embedding"
+    example: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, site: Site, channels: int) -> None:
         super().__init__()

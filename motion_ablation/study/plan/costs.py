@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from motion_ablation.backbones import BackboneConfig, load_backbone
 from motion_ablation.data.reference import ReferenceDataModule
-from motion_ablation.module import BackboneConfig, load_backbone
 from motion_ablation.motion import MotionConfig, MotionEmbeddings
 from motion_ablation.study.markdown import grid
 from motion_ablation.study.plan.cards import PLAIN

@@ -12,12 +12,12 @@ from typing import Any
 
 import yaml
 
+from motion_ablation.backbones import BackboneConfig, load_backbone
 from motion_ablation.cache.addresses import addresses, recipe_of, training_recipe, trains_of
 from motion_ablation.cache.artefacts import content_hash
 from motion_ablation.configure.parse import check_evaluation, resolve
 from motion_ablation.data.reference import Source, find_sources
 from motion_ablation.metrics import EvaluationConfig
-from motion_ablation.module import BackboneConfig, load_backbone
 from motion_ablation.study.plan.cards import PLAIN, Card, CardError
 from motion_ablation.study.plan.run import Run, folder_of, one_line
 from motion_ablation.study.plan.study import Study

@@ -16,16 +16,17 @@ def check_rank(rank: object, where: str) -> None:
         raise ValueError(f"{where}: rank must be a whole number of at least 1, not {rank!r}")
 
 
-def low_rank(widths: Mapping[str, tuple[int, int]], rank: int) -> nn.ModuleDict:
+def low_rank(widths: Mapping[str, tuple[int, int]], rank: int, dropout: float = 0.0) -> nn.ModuleDict:
     """New adapters ``W x + B A x``, ``A`` random and ``B`` zero, of scale 1.
 
     Args:
         widths: inputs and outputs of each layer by its module path, which with slashes for dots is the adapter's name.
+        dropout: share of ``x`` that ``A`` does not see in training.
     """
     from peft import LoraConfig, inject_adapter_in_model  # a second to import, which most runs need not wait for
 
     layers = nn.ModuleDict({key(name): nn.Linear(inputs, outputs, bias=False) for name, (inputs, outputs) in widths.items()})
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers)), layers)
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, lora_dropout=dropout, target_modules=list(layers)), layers)
     for layer in layers.values():
         layer.base_layer = nn.Identity()  # the frozen layer's place, while it is not adapted
     return layers
