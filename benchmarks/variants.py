@@ -30,11 +30,15 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from motion_ablation.backbones import BackboneConfig
 from motion_ablation.configure.parse import DEFAULTS
 from motion_ablation.data.reference import ReferenceDataModule
-from motion_ablation.module import BackboneConfig, MotionInversion, OptimizerConfig, Prepared, SamplingConfig
+from motion_ablation.generating import SamplingConfig
+from motion_ablation.latents import Prepared
+from motion_ablation.module import MotionInversion
 from motion_ablation.motion import MotionConfig
 from motion_ablation.records import Cell, Clip, Site
+from motion_ablation.training import OptimizerConfig
 
 PROMPTS = (
     "a red circle on a cyan background", "a cyan triangle on a blue background", "a orange star on a red background",
@@ -92,7 +96,7 @@ def make_world(scene: Scene) -> World:
     ).to(scene.device)
     clip, device = _clip(scene).to(scene.device), scene.device
     module.make_motion(scene.frames, *scene.size)
-    ready = module.prepare(clip)
+    ready = module.references.of(clip)
     generator = torch.Generator().manual_seed(0)
     clean = ready.posterior.sample(generator)
     noise = torch.randn(clean.shape, generator=generator).to(clean)

@@ -199,7 +199,7 @@ def _bare(tree: ast.Module) -> ast.Module:
             node.returns = None
         if isinstance(node, ast.arg):
             node.annotation = None
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and node.body and ast.get_docstring(node, clean=False) is not None:
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        if isinstance(node, documented) and node.body and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return tree

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from motion_ablation.data.window import NOMINAL_FPS, Clock, VideoError, Window, fit, pick
@@ -54,7 +54,7 @@ def read_image(path: Path) -> Tensor:
     try:
         with Image.open(path) as image:
             return _shown(image)
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         deep = _read_deep(path)
         if deep is None:
             raise VideoError(f"{path}: cannot be read as an image: {error}") from error

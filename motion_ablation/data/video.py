@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -227,8 +228,8 @@ def _promised(container: av.container.InputContainer, stream: VideoStream, origi
 def _picture(frame: VideoFrame, stream: VideoStream, window: Window) -> Tensor:
     """A frame as a player shows it: on white where it is transparent, turned and mirrored as its display matrix says."""
     if any(component.is_alpha for component in frame.format.components):
-        pixels = frame.to_ndarray(format="rgba").astype(np.float32)
-        pixels = (pixels[..., :3] - 255) * (pixels[..., 3:] / 255) + 255
+        over = frame.to_ndarray(format="rgba").astype(np.float32)
+        pixels: np.ndarray = (over[..., :3] - 255) * (over[..., 3:] / 255) + 255
     else:
         pixels = frame.to_ndarray(format="rgb24")
     matrix, aspect = _matrix(frame), float(stream.sample_aspect_ratio or 1)
@@ -238,7 +239,8 @@ def _picture(frame: VideoFrame, stream: VideoStream, window: Window) -> Tensor:
 
 def _matrix(frame: VideoFrame) -> np.ndarray:
     """``(2, 2)``: where the display matrix sends steps to the right and down, as columns, at scale 1."""
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    side_data: Any = frame.side_data
+    data = side_data.get(Type.DISPLAYMATRIX)
     if data is None:
         return np.eye(2)
     a, b, _, c, d = np.frombuffer(bytes(data), dtype="<i4")[:5].astype(float)
