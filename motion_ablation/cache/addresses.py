@@ -129,8 +129,8 @@ def _motion(config: dict[str, Any], debiases: bool) -> list[Any]:
 def metric_version(metric: dict[str, Any]) -> list[Any]:
     """All that determines a metric's scores: its name and options, its code, and the content of the weights and files that it reads.
 
-    Which options name weights or files is what the metric declares as its ``sources``. They count by content, wherever that is: a hub id and
-    a folder of the same weights are the same. Missing weights count by their name.
+    Which options name weights or files is what the metric declares as its ``sources``. They count by content, wherever that is: a hub id
+    and a folder of the same weights are the same. Missing weights count by their name.
 
     Args:
         metric: ``{name: ..., **options}`` of a registered metric.
