@@ -1,4 +1,7 @@
-"""``lightning``: LightningCLI with the paper's method on the built-in backbone as its defaults."""
+"""``lightning``, or ``motion-ablation fit`` and the like: LightningCLI with the paper's method on the built-in backbone as its defaults.
+
+Lightning itself installs no command of this name today. Should it ever, ``motion-ablation`` is the name that is surely ours.
+"""
 
 from __future__ import annotations
 

@@ -9,10 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from motion_ablation.cli.lightning import main as lightning
+from motion_ablation.configure.parse import COMMANDS
+
 if TYPE_CHECKING:
     from motion_ablation.study.plan.study import Study
 
-EPILOG = """examples:
+EPILOG = """single experiments: motion-ablation {fit,validate,test,predict} ..., which is also installed as `lightning`
+
+examples:
+  motion-ablation fit --config experiments/mqk_partial.yaml
   motion-ablation run experiments/studies/integration.yaml
   motion-ablation run experiments/studies/*.yaml --references my_clip.mp4 --prompts "a cat on a sofa" --seeds 0 1 2
   motion-ablation run CARD --config experiments/backbones/zeroscope.yaml     every experiment on another backbone
@@ -26,6 +32,10 @@ EPILOG = """examples:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``motion-ablation``. Exits with 1 if a run failed, with 2 for a mistake in what was asked."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in COMMANDS:
+        lightning(arguments)
+        return
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:

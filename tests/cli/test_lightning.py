@@ -335,3 +335,16 @@ def test_a_killed_fit_resumes_to_the_same_end(tiny_settings: dict[str, Any], tmp
     for name, value in whole["state_dict"].items():
         torch.testing.assert_close(resumed["state_dict"][name], value, atol=1e-6, rtol=1e-5)
     assert any(value.abs().max() > 0 for value in whole["state_dict"].values())
+
+
+def test_motion_ablation_is_the_other_name(capsys: pytest.CaptureFixture[str], no_weights: None) -> None:
+    """``lightning`` may one day be a command of Lightning's own."""
+    from motion_ablation.cli.studies import main as other
+
+    printed = []
+    for command in (main, other):
+        with pytest.raises(SystemExit) as stopped:
+            command(["fit", "--config", str(ROOT / "experiments" / "mqk_partial.yaml"), "--print_config"])
+        assert stopped.value.code == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] and "coarse_grid" in printed[0]
