@@ -51,6 +51,12 @@ class AnimateDiffBackbone(FolderBackbone):
         super().__init__(folder, denoiser, dtype, vae_slicing, SCHEDULE)
         self.recomputes = gradient_checkpointing
         self.fingerprint = f"{self.fingerprint}-{fingerprint(motion_folder)}"
+        self.positions = int(motion.config["motion_max_seq_length"])
+
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        if frames > self.positions:
+            raise ValueError(f"data.frames {frames} is more than this motion adapter takes ({self.positions})")
+        return super().latent_shape(frames, height, width)
 
     def denoise(self, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
         # This network attends to text frame by frame.

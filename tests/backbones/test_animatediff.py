@@ -74,3 +74,11 @@ def test_missing_weights_say_what_to_fetch(animatediff_folders: tuple[Path, Path
         BACKBONES.build("animatediff", source=str(image), adapter="guoyww/animatediff-motion-adapter-v1-5-3")
     with pytest.raises(MissingWeights, match="hf download stable-diffusion-v1-5/stable-diffusion-v1-5"):
         BACKBONES.build("animatediff", source="stable-diffusion-v1-5/stable-diffusion-v1-5", adapter="x/y")
+
+
+def test_more_frames_than_the_adapter_has_positions_are_refused(animatediff_folders: tuple[Path, Path]) -> None:
+    image, adapter = animatediff_folders
+    backbone = AnimateDiffBackbone(str(image), str(adapter))
+    assert backbone.latent_shape(8, 16, 16)[1] == 8
+    with pytest.raises(ValueError, match=r"data.frames 9 is more than this motion adapter takes \(8\)"):
+        backbone.sites(9, 16, 16)

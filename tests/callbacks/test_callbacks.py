@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -20,6 +22,7 @@ import motion_ablation
 from motion_ablation.callbacks import (
     EvaluationCallback,
     VideoCallback,
+    cell_stem,
     labelled,
     run_folder,
     sample_stem,
@@ -130,6 +133,19 @@ def test_the_run_keeps_its_configuration_embedding_and_checkpoint(run: Path) -> 
 
 
 # Parts.
+
+
+@given(st.lists(st.text(min_size=1, max_size=300), min_size=2, max_size=2, unique=True))
+def test_no_two_prompts_share_a_file_name(prompts: list[str]) -> None:
+    stems = [cell_stem("reference", prompt, 0, "random") for prompt in prompts]
+    assert stems[0].casefold() != stems[1].casefold()
+    assert all(len(stem.encode("utf-8", "surrogatepass")) < 150 and "/" not in stem for stem in stems)
+
+
+def test_a_plain_prompt_is_its_own_file_name() -> None:
+    assert cell_stem("orbit", "a red star on a blue background", 0, "random") == "orbit_a-red-star-on-a-blue-background_0_random"
+    names = ["a red circle", "A red circle!", "a red, circle", "a  red circle", "C++", "C", "c", "🎈", "🚗"]
+    assert len({cell_stem("r", name, 0, "random").casefold() for name in names}) == len(names)
 
 
 def test_a_stem_tells_cells_apart() -> None:

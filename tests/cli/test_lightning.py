@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import torch
 import yaml
 
 from motion_ablation import module
-from motion_ablation.cli.lightning import main
+from motion_ablation.cli import lightning
+from motion_ablation.cli.lightning import at_home, last_checkpoint, main
 from motion_ablation.motion import MotionConfig, MotionEmbeddings, read_embedding
 
 ROOT = Path(__file__).parents[2]
@@ -348,3 +350,44 @@ def test_motion_ablation_is_the_other_name(capsys: pytest.CaptureFixture[str], n
         assert stopped.value.code == 0
         printed.append(capsys.readouterr().out)
     assert printed[0] == printed[1] and "coarse_grid" in printed[0]
+
+
+def test_the_newest_checkpoint_is_found_or_the_option_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every run has a folder of its own, so that the last checkpoint is never in the new run's."""
+    where = ["--trainer.logger.init_args.save_dir", str(tmp_path / "runs")]
+    for form in (["--ckpt_path", "last"], ["--ckpt_path=last"]):
+        assert "no last.ckpt beneath" in refused(["fit", *where, *form], capsys)
+    for version in (0, 1):
+        folder = tmp_path / "runs" / "fit" / f"version_{version}" / "checkpoints"
+        folder.mkdir(parents=True)
+        (folder / "last.ckpt").touch()
+        os.utime(folder / "last.ckpt", (version, version))
+    newest = str(tmp_path / "runs" / "fit" / "version_1" / "checkpoints" / "last.ckpt")
+    found = last_checkpoint(["fit", *where, "--ckpt_path", "last"])
+    assert found == ["fit", *where, f"--ckpt_path={newest}"] and newest in capsys.readouterr().err
+    given = ["fit", "--ckpt_path", newest]
+    assert last_checkpoint(given) == given
+
+
+def test_home_is_spelled_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert [at_home(each) for each in ("--model.cache=~/cache", "~/a.yaml", "--x=a~b", "fit")] == [
+        "--model.cache=/home/me/cache", "/home/me/a.yaml", "--x=a~b", "fit"
+    ]  # fmt: skip
+
+
+def test_too_little_memory_is_one_line_with_its_mend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(arguments: list[str]) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(lightning, "make_cli", full)
+    line = refused(["fit"], capsys)
+    assert "out of memory" in line and "lower data.val_batch_size, data.size or data.frames" in line
+
+
+@pytest.mark.parametrize(("frames", "metric"), [(1, "2"), (2, "motion_smoothness, which needs 3")])
+def test_clips_too_short_for_a_metric_are_refused_before_training(
+    frames: int, metric: str, capsys: pytest.CaptureFixture[str], no_weights: None
+) -> None:
+    line = refused(["fit", f"--data.frames={frames}"], capsys)
+    assert f"data.frames {frames} is too few for" in line and metric in line
