@@ -61,8 +61,8 @@ class MotionInversion(L.LightningModule):
         sampling.check()
         if latents not in LATENTS:
             raise ValueError(f"model.latents: '{latents}' is not one of {', '.join(LATENTS)}")
-        name, options = OBJECTIVES.parse(objective, "model.objective")
-        self.objective = OBJECTIVES.build(name, **options)
+        self.objective_name, options = OBJECTIVES.parse(objective, "model.objective")
+        self.objective = OBJECTIVES.build(self.objective_name, **options)
         if appearance is not None:
             name, options = APPEARANCES.parse(appearance, "model.appearance")
             APPEARANCES[name].check(**options)

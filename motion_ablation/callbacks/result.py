@@ -122,6 +122,7 @@ class ResultCallback(SampleCallback):
             for axis in ("layout", "integration", "debias"):
                 flat[f"{name}.{axis}"] = " ".join(str(v) for v in getattr(streams[name], axis).values()) if name in streams else "none"
         flat |= {"adapter": " ".join(str(v) for v in (config.adapter or {"name": "none"}).values()), "objective": module.objective_name}
+        flat |= {"appearance": " ".join(str(v) for v in (module.appearance_config or {"name": "none"}).values())}
         flat |= {"sites": f"{' '.join(config.sites.stages)}, {config.sites.channels}, {' '.join(config.sites.attentions)}"}
         flat |= {"lr": module.optimizer_config.lr, "guidance": module.sampling.guidance, "parameters": module.embeddings.parameter_count}
         for logger in trainer.loggers:

@@ -122,7 +122,7 @@ def test_the_defaults_are_the_paper_at_all_widths() -> None:
     [
         ("--modle.cache=x", "unknown key 'modle'. Did you mean 'model'? Choices: "),
         ("--data.framse=3", "unknown key 'framse' in data. Did you mean 'frames'? Choices: "),
-        ("--model.sampling.stpes=3", "unknown key 'stpes' in model.sampling. Did you mean 'steps'? Choices: guidance, inversion_steps"),
+        ("--model.sampling.stpes=3", "unknown key 'stpes' in model.sampling. Did you mean 'steps'? Choices: guidance, inversion_start"),
         ("--model.motion.vv.side=x", "unknown key 'vv' in model.motion. Did you mean 'v'? Choices: adapter, qk, sites, v"),
         ("--model.motion.qk.layuot.name=x", "unknown key 'layuot' in model.motion.qk. Did you mean 'layout'? Choices: debias, integration"),
         ("--trainer.max_stesp=3", "unknown key 'max_stesp' in trainer. Did you mean 'max_steps'? Choices: accelerator"),
