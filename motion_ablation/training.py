@@ -76,7 +76,7 @@ class Training:
         """The loss of one step; ``generator`` draws all that is random in it."""
         noisy, timestep, target = self.example(ready, generator)
         looks = self.appearance
-        if looks and looks.off and torch.rand((), generator=generator) < looks.off:
+        if looks and looks.skipped and torch.rand((), generator=generator) < looks.skipped:
             looks = None
         with self.motion.attached(self.backbone.denoiser, ready.sites), self._looking(looks, False, generator):
             predicted = self.backbone.denoise(noisy, timestep, ready.caption)

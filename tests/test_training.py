@@ -18,7 +18,7 @@ from motion_ablation.motion.adapters.spatial_lora import spatial_layers
 from motion_ablation.records import Clip
 from motion_ablation.training import Training, step_generator, with_gradient
 
-RELEASED = {"name": "spatial_lora", "rank": 32, "dropout": 0.1, "feed_forward": True, "off": 0.2, "embeddings": True}
+RELEASED = {"name": "spatial_lora", "rank": 32, "dropout": 0.1, "feed_forward": True, "skipped": 0.2, "embeddings": True}
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_the_layers_are_chosen_by_what_they_are(make: Any) -> None:
 
 def test_the_released_set_is_what_the_options_say(make: Any) -> None:
     looks = make(RELEASED).appearance
-    assert (looks.off, looks.embeddings) == (0.2, True)
+    assert (looks.skipped, looks.embeddings) == (0.2, True)
     for layer in looks.layers.values():
         assert layer.lora_A["default"].weight.shape[0] == layer.lora_B["default"].weight.shape[1] == 32
         assert layer.lora_dropout["default"].p == 0.1
@@ -76,7 +76,7 @@ def test_the_released_set_is_what_the_options_say(make: Any) -> None:
 
 def test_it_is_off_in_its_share_of_the_steps(make: Any, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a step without it there is neither the LoRA nor the pass of a single frame."""
-    module = make({"name": "spatial_lora", "off": 0.2})
+    module = make({"name": "spatial_lora", "skipped": 0.2})
     backbone, denoise = module.backbone, module.backbone.denoise
     steps: list[list[tuple[int, bool]]] = []
 
@@ -139,7 +139,7 @@ def test_a_gradient_that_was_taken_is_the_gradient() -> None:
     [
         ({"rank": 0}, "rank must be a whole number of at least 1, not 0"),
         ({"dropout": 1}, "dropout must be at least 0 and below 1, not 1"),
-        ({"off": 1.0}, "off must be at least 0 and below 1, not 1.0"),
+        ({"skipped": 1.0}, "skipped must be at least 0 and below 1, not 1.0"),
         ({"lr": -1}, "lr must be a positive number"),
         ({"rnk": 3}, "model.appearance: appearance 'spatial_lora' has no option 'rnk'. Options: rank, dropout, feed_forward"),
         ({"denoiser": 3}, "has no option 'denoiser'"),

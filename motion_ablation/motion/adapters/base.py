@@ -53,7 +53,7 @@ class Appearance(nn.Module, ABC):
     It is at work while the motion is learnt, and itself learns from denoising single frames alone (MotionDirector, Zhao et al. 2023).
 
     Args:
-        off: share of the training steps without it. embeddings: whether motion is attached, and learns too, in the single-frame pass.
+        skipped: share of the training steps without it. embeddings: whether motion is attached, and learns too, in the single-frame pass.
         lr: learning rate of its own; None is that of its group.
 
     Attributes:
@@ -63,15 +63,15 @@ class Appearance(nn.Module, ABC):
     group: ClassVar[str] = "appearance"
     example: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, off: float = 0.0, embeddings: bool = False, lr: float | None = None) -> None:
+    def __init__(self, skipped: float = 0.0, embeddings: bool = False, lr: float | None = None) -> None:
         super().__init__()
-        self.off, self.embeddings, self.lr = off, embeddings, lr
+        self.skipped, self.embeddings, self.lr = skipped, embeddings, lr
 
     @classmethod
-    def check(cls, off: float = 0.0, embeddings: bool = False, lr: float | None = None, **options: Any) -> None:
+    def check(cls, skipped: float = 0.0, embeddings: bool = False, lr: float | None = None, **options: Any) -> None:
         """Raises ``ValueError`` for options that cannot work, before any weight is loaded."""
-        if not (isinstance(off, int | float) and 0 <= off < 1):
-            raise ValueError(f"model.appearance: off must be at least 0 and below 1, not {off!r}")
+        if not (isinstance(skipped, int | float) and 0 <= skipped < 1):
+            raise ValueError(f"model.appearance: skipped must be at least 0 and below 1, not {skipped!r}")
         check_rate(lr, "model.appearance")
 
     @abstractmethod

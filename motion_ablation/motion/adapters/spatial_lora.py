@@ -19,15 +19,15 @@ class SpatialLora(Appearance):
 
     Args:
         denoiser: the network. temporal: module paths of its temporal blocks, which are left alone.
-        rank: see LoRA. dropout: share of a layer's input that the LoRA does not see in training. off, embeddings, lr: as for all.
+        rank: see LoRA. dropout: share of a layer's input that the LoRA does not see in training. skipped, embeddings, lr: as for all.
     """
 
     def __init__(
         self, denoiser: nn.Module, temporal: Iterable[str], rank: int = 8, dropout: float = 0.0, feed_forward: bool = False,
-        off: float = 0.0, embeddings: bool = False, lr: float | None = None,
+        skipped: float = 0.0, embeddings: bool = False, lr: float | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(off, embeddings, lr)
-        self.check(rank, dropout, feed_forward, off, embeddings, lr)
+        super().__init__(skipped, embeddings, lr)
+        self.check(rank, dropout, feed_forward, skipped, embeddings, lr)
         chosen = spatial_layers(denoiser, set(temporal), feed_forward)
         if not chosen:
             raise ValueError("appearance 'spatial_lora' finds no spatial attention in this backbone to adapt")
@@ -37,12 +37,12 @@ class SpatialLora(Appearance):
     @classmethod
     def check(  # type: ignore[override]
         cls, rank: int = 8, dropout: float = 0.0, feed_forward: bool = False,
-        off: float = 0.0, embeddings: bool = False, lr: float | None = None,
+        skipped: float = 0.0, embeddings: bool = False, lr: float | None = None,
     ) -> None:  # fmt: skip
         check_rank(rank, "appearance 'spatial_lora'")
         if not (isinstance(dropout, int | float) and 0 <= dropout < 1):
             raise ValueError(f"appearance 'spatial_lora': dropout must be at least 0 and below 1, not {dropout!r}")
-        super().check(off, embeddings, lr)
+        super().check(skipped, embeddings, lr)
 
     def attached(self, denoiser: nn.Module, learning: bool) -> AbstractContextManager[None]:
         return adapted(denoiser, self.layers, learning)
