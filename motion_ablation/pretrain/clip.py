@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPVisionConfig
 
-from motion_ablation.data.world.shapes import appearances, render, sample_scene
+from motion_ablation.data.world.shapes import SHAPES, appearances, render, sample_scene
 from motion_ablation.pretrain.text import MAX_TOKENS, build_tokenizer, text_config
 from motion_ablation.pretrain.vae import cosine
 
@@ -23,11 +23,14 @@ class AppearanceBatches(Dataset[dict[str, Any]]):
     """Batches of single frames whose appearance captions are all different, each set by ``(seed, index)``.
 
     ``held_out=None`` draws from every appearance: the metric's network must know the prompts that the generator has
-    not seen. Items hold ``frames`` ``(b, 3, size, size)`` in ``[0, 1]`` and ``captions``.
+    not seen. ``alike`` draws, for each pair of colours, all six shapes in it: only their outlines tell them apart.
+    Items hold ``frames`` ``(b, 3, size, size)`` in ``[0, 1]`` and ``captions``.
     """
 
-    def __init__(self, length: int, batch_size: int, size: int = 64, seed: int = 0, held_out: bool | None = None) -> None:
-        self.length, self.batch_size, self.size, self.seed = length, batch_size, size, seed
+    def __init__(
+        self, length: int, batch_size: int, size: int = 64, seed: int = 0, held_out: bool | None = None, alike: bool = False
+    ) -> None:
+        self.length, self.batch_size, self.size, self.seed, self.alike = length, batch_size, size, seed, alike
         sides = (False, True) if held_out is None else (held_out,)
         self.choices = [triple for side in sides for triple in appearances(side)]
 
@@ -39,12 +42,19 @@ class AppearanceBatches(Dataset[dict[str, Any]]):
             raise IndexError(f"batch {index} of {self.length}")
         rng = np.random.default_rng((self.seed, index))
         frames, captions = [], []
-        for row in rng.choice(len(self.choices), self.batch_size, replace=False):
-            shape, color, background = self.choices[row]
+        for shape, color, background in self._draw(rng):
             scene = sample_scene(rng, shape=shape, color=color, background=background)
             frames.append(torch.from_numpy(render(scene, 1, self.size, rng.random(1))[0][0]))
             captions.append(scene.caption(motion=False))
         return {"frames": torch.stack(frames), "captions": captions}
+
+    def _draw(self, rng: np.random.Generator) -> list[tuple[str, str, str]]:
+        if not self.alike:
+            return [self.choices[row] for row in rng.choice(len(self.choices), self.batch_size, replace=False)]
+        grounds = list(dict.fromkeys((color, background) for _, color, background in self.choices))
+        pairs = [grounds[row] for row in rng.choice(len(grounds), -(-self.batch_size // len(SHAPES)), replace=False)]
+        triples = [(shape, *pair) for pair in pairs for shape in SHAPES]
+        return [triple for triple in triples if triple in self.choices][: self.batch_size]
 
 
 class AppearanceDataModule(L.LightningDataModule):
@@ -56,7 +66,7 @@ class AppearanceDataModule(L.LightningDataModule):
 
     def _loader(self, length: int, seed: int) -> DataLoader[Any]:
         hp: Any = self.hparams
-        return DataLoader(AppearanceBatches(length, hp.batch_size, hp.size, seed), batch_size=None, num_workers=hp.num_workers)
+        return DataLoader(AppearanceBatches(length, hp.batch_size, hp.size, seed, alike=True), batch_size=None, num_workers=hp.num_workers)
 
     def train_dataloader(self) -> DataLoader[Any]:
         hp: Any = self.hparams
@@ -72,11 +82,12 @@ class PretrainCLIP(L.LightningModule):
     Args:
         output: folder that receives the model, tokenizer and preprocessor whenever an epoch ends.
         width, layers, patch: shape of the vision transformer. projection: dimension of the shared space.
+        start: folder of an earlier model of the same shape to go on from.
     """
 
     def __init__(
         self, output: str, width: int = 128, layers: int = 4, patch: int = 8, size: int = 64, projection: int = 64,
-        lr: float = 1e-3, noise: float = 0.05,
+        lr: float = 1e-3, noise: float = 0.05, start: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.save_hyperparameters()
@@ -87,6 +98,8 @@ class PretrainCLIP(L.LightningModule):
         )  # fmt: skip
         text = text_config(self.tokenizer)
         self.clip = CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=projection))
+        if start:
+            self.clip.load_state_dict(CLIPModel.from_pretrained(start).state_dict())
         self.register_buffer("mean", torch.tensor(MEAN)[None, :, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(STD)[None, :, None, None], persistent=False)
 

@@ -6,12 +6,13 @@ import json
 from itertools import product
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, WhitespaceSplit
 from tokenizers.trainers import BpeTrainer
-from transformers import CLIPTextConfig, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from motion_ablation.data.world.shapes import CAMERAS, COLORS, MOTIONS, SHAPES, Scene
 
@@ -57,3 +58,12 @@ def text_config(tokenizer: CLIPTokenizer, width: int = 64, layers: int = 2) -> C
         max_position_embeddings=MAX_TOKENS, projection_dim=width, hidden_act="gelu",
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
+
+
+@torch.no_grad()
+def redraw_motion_words(encoder: CLIPTextModel, tokenizer: CLIPTokenizer, scale: float) -> None:
+    """Draws the embeddings of the words that motions and cameras are told in anew, with this root mean square, always the same ones."""
+    words = sorted({word for phrase in (*MOTIONS, *CAMERAS[1:]) for word in phrase.split()} | {"camera"})
+    rows = tokenizer.convert_tokens_to_ids([f"{word}</w>" for word in words])
+    table = encoder.get_input_embeddings().weight
+    table[rows] = torch.randn(len(rows), table.shape[1], generator=torch.Generator().manual_seed(0)).to(table) * scale

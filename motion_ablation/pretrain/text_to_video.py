@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import CLIPTextModel
 
 from motion_ablation.files import write_json
-from motion_ablation.pretrain.text import MAX_TOKENS, build_tokenizer, text_config
+from motion_ablation.pretrain.text import MAX_TOKENS, build_tokenizer, redraw_motion_words, text_config
 from motion_ablation.pretrain.vae import cosine
 
 PREVIEW = (
@@ -47,6 +47,18 @@ def build_scheduler() -> DDIMScheduler:
     )  # fmt: skip
 
 
+def draw_noise(shape: torch.Size, groups: list[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Noise of this shape, and a number in ``[0, 1)`` per clip that sets its timestep; clips of one group (0 or more) share both.
+
+    The numbers are stratified, so that every batch covers the whole range.
+    """
+    distinct = list(dict.fromkeys(group if group >= 0 else -1 - row for row, group in enumerate(groups)))
+    rows = [distinct.index(group if group >= 0 else -1 - row) for row, group in enumerate(groups)]
+    noise = torch.randn(len(distinct), *shape[1:], generator=generator)
+    uniform = (torch.arange(len(distinct)) + torch.rand(len(distinct), generator=generator)) / len(distinct)
+    return noise[rows], uniform[rows]
+
+
 class PretrainTextToVideo(L.LightningModule):
     """Trains a small ``UNet3DConditionModel`` and its text encoder on latents, and saves a diffusers folder.
 
@@ -57,12 +69,15 @@ class PretrainTextToVideo(L.LightningModule):
         start: folder of earlier weights of the same shape to go on from, such as the shipped ones.
         noise_power: timesteps are drawn as ``1000 u**(1 / noise_power)``, u uniform; above 1 the noisy steps, where
             the layout of the whole clip is decided, are seen more often.
+        words_from: least timestep of clips in groups, whose captions differ in the motion alone: there the words must tell it.
+        word_scale: root mean square to which the motion words' embeddings are drawn when training starts from nothing. At the usual 0.02
+            the first layer's output drowns them, next to no gradient comes back, and they are never learned.
     """
 
     def __init__(
         self, output: str, channels: tuple[int, ...] = (48, 96, 96), latent_channels: int = 8, latent_size: int = 8, head_dim: int = 16,
         text_width: int = 64, text_layers: int = 2, lr: float = 1e-3, ema: float = 0.995, weight_decay: float = 1e-2,
-        start: str | None = None, noise_power: float = 1.0,
+        start: str | None = None, noise_power: float = 1.2, words_from: int = 900, word_scale: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.save_hyperparameters()
@@ -75,6 +90,8 @@ class PretrainTextToVideo(L.LightningModule):
         if start:
             model["unet"].load_state_dict(UNet3DConditionModel.from_pretrained(Path(start) / "unet").state_dict())
             model["text_encoder"].load_state_dict(CLIPTextModel.from_pretrained(Path(start) / "text_encoder").state_dict())
+        else:
+            redraw_motion_words(model["text_encoder"], self.tokenizer, word_scale)
         self.model = model
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
 
@@ -87,11 +104,10 @@ class PretrainTextToVideo(L.LightningModule):
         clean = rearrange(batch["latents"], "b f c h w -> b c f h w")
         # Ranks share a seed; each takes its own noise.
         generator = torch.Generator().manual_seed(self.global_step * self.trainer.world_size + self.global_rank)
-        noise = torch.randn(clean.shape, generator=generator).to(clean)
-        # Stratified timesteps: every batch covers the whole range.
-        size = len(clean)
-        uniform = (torch.arange(size, device=self.device) + torch.rand(size, device=self.device)) / size
-        steps = (uniform ** (1 / self.hparams["noise_power"]) * 1000).long().clamp(max=999)
+        noise, uniform = draw_noise(clean.shape, batch["group"].tolist(), generator)
+        noise, uniform = noise.to(clean), uniform.to(clean)
+        least = torch.where(batch["group"] >= 0, self.hparams["words_from"], 0).to(clean)
+        steps = (least + uniform ** (1 / self.hparams["noise_power"]) * (1000 - least)).long().clamp(max=999)
         noisy = self.scheduler.add_noise(clean, noise, steps)
         target = self.scheduler.get_velocity(clean, noise, steps)
         predicted = self.model["unet"](noisy, steps, self.embed(self.model, batch["caption"])).sample

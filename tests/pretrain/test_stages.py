@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from motion_ablation.backbones import UNet3DBackbone
 from motion_ablation.metrics.networks.encoders import load_encoder
 from motion_ablation.pretrain.clip import AppearanceBatches
-from motion_ablation.pretrain.latents import LatentDataModule, LatentPool, encode_shard
-from motion_ablation.pretrain.text_to_video import PretrainTextToVideo
-from motion_ablation.pretrain.vae import cosine, reconstruction_weights
+from motion_ablation.pretrain.latents import LatentDataModule, LatentPool, clip_scene, encode_shard
+from motion_ablation.pretrain.text_to_video import PretrainTextToVideo, draw_noise
+from motion_ablation.pretrain.vae import contrast, cosine, outline_weights, reconstruction_weights
 
-CURRICULUM = [[2, 1, 8, 10], [3, 8, 4, 20], [1, 16, 2, 30]]
+CURRICULUM = [[2, 1, 8, 10], [3, 8, 4, 20], [1, 16, 2, 30, 5]]
 
 
 def pool(seed: int = 1, frames: int = 4, **options: float) -> LatentPool:
@@ -60,7 +60,33 @@ def test_captions_belong_to_the_clip_and_may_leave_things_out() -> None:
 def test_curriculum_rows_follow_each_other_and_the_last_goes_on() -> None:
     data = LatentDataModule("vae", "cache", CURRICULUM)
     rows = [data.row(epoch) for epoch in range(9)]
-    assert rows == [(1, 8, 10)] * 2 + [(8, 4, 20)] * 3 + [(16, 2, 30)] * 4
+    assert rows == [(1, 8, 10, 0)] * 2 + [(8, 4, 20, 0)] * 3 + [(16, 2, 30, 5)] * 4
+
+
+def test_motions_of_one_appearance_meet_in_a_batch() -> None:
+    latents = torch.zeros(40, 8, 2, 3, 3)
+    grouped = LatentPool(latents, 7, 160, 4, 1, 0.0, 0.0, grouped=36, appearances=2, batch_size=8)
+    items = [grouped[index] for index in range(160)]
+    kinds = {item["group"] >= 0 for item in items}
+    assert kinds == {True, False}, "most batches meet, the others draw from the whole pool"
+    seen = set()
+    for first in range(0, 160, 4):
+        four = items[first : first + 4]
+        if four[0]["group"] < 0:
+            continue
+        assert {item["group"] for item in four} == {first // 4}
+        looks = {(*item["caption"].split()[1:3], item["caption"].split(" on a ")[1]) for item in four}
+        assert len(looks) == 1 and len({item["caption"] for item in four}) == 4, "one appearance, four motions"
+        seen |= looks
+    assert len(seen) == 2, "as many appearances as the curriculum says"
+    assert [clip_scene(7, index, 36).camera for index in range(36)] == ["static"] * 36
+
+
+def test_clips_of_a_group_share_noise_and_timestep() -> None:
+    noise, uniform = draw_noise(torch.Size([6, 2, 3]), [5, 5, -1, 7, 7, -1], torch.Generator().manual_seed(0))
+    assert torch.equal(noise[0], noise[1]) and torch.equal(noise[3], noise[4]) and uniform[0] == uniform[1]
+    assert len({float(value) for value in uniform}) == 4 and not torch.equal(noise[2], noise[5])
+    assert sorted((uniform * 4).long().unique().tolist()) == [0, 1, 2, 3], "stratified"
 
 
 def test_shards_are_encoded_once_and_are_the_rendered_clips(tiny_backbone: Path, tmp_path: Path) -> None:
@@ -90,6 +116,13 @@ def test_batches_have_different_captions_and_are_repeatable() -> None:
     assert first["captions"] != batches[1]["captions"]
     with pytest.raises(IndexError):
         batches[2]
+
+
+def test_alike_captions_differ_in_the_shape() -> None:
+    captions = AppearanceBatches(1, 12, size=16, alike=True)[0]["captions"]
+    assert len(set(captions)) == 12
+    grounds = [(caption.split()[1], caption.split(" on a ")[1]) for caption in captions]
+    assert [len({*grounds[:6]}), len({*grounds[6:]}), len({*grounds})] == [1, 1, 2]
 
 
 def test_the_saved_folder_is_a_backbone_of_the_averaged_weights(tiny_backbone: Path, tmp_path: Path) -> None:
@@ -131,3 +164,13 @@ def test_small_objects_weigh_more() -> None:
     weights = reconstruction_weights(frames, 4.0)
     assert weights.shape == (1, 1, 8, 8)
     assert weights[0, 0, 2, 2] == 5 and weights[0, 0, 0, 0] == 1
+
+
+def test_outlines_weigh_more_and_faint_objects_as_much_as_strong_ones() -> None:
+    frames = torch.zeros(1, 3, 16, 16)
+    frames[..., 4:12, 4:12] = 1
+    weights = outline_weights(frames, 8.0)
+    assert weights.shape == (1, 1, 16, 16)
+    assert weights[0, 0, 4, 4] > 8 and weights[0, 0, 8, 8] == 1 and weights[0, 0, 0, 0] == 1
+    assert torch.allclose(contrast(frames * 0.6), contrast(frames * 0.3) * 2)
+    assert contrast(torch.zeros(1, 3, 8, 8)).item() == pytest.approx(0.35)

@@ -6,10 +6,11 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from transformers import CLIPTokenizer
+import torch
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from motion_ablation.data.world.shapes import CAMERAS, COLORS, MOTIONS, SHAPES, Scene
-from motion_ablation.pretrain.text import END, MAX_TOKENS, START, build_tokenizer
+from motion_ablation.pretrain.text import END, MAX_TOKENS, START, build_tokenizer, redraw_motion_words, text_config
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +71,20 @@ def test_it_is_the_same_every_time_and_after_saving(tokenizer: CLIPTokenizer, tm
         assert again(text).input_ids == expected
         assert again.get_vocab() == tokenizer.get_vocab()
     assert CLIPTokenizer.from_pretrained(tmp_path)(text).input_ids == expected
+
+
+def test_motion_words_reach_the_text_features_as_colours_do(tokenizer: CLIPTokenizer) -> None:
+    torch.manual_seed(0)
+    encoder = CLIPTextModel(text_config(tokenizer))
+
+    def differ(first: str, second: str) -> float:
+        tokens = tokenizer([first, second], padding="max_length", max_length=MAX_TOKENS, return_tensors="pt").input_ids
+        features = encoder(tokens).last_hidden_state
+        return float((features[0] - features[1]).square().mean().sqrt())
+
+    words = "a red star moving right on a blue background", "a red star moving left on a blue background"
+    before = differ(*words)
+    redraw_motion_words(encoder, tokenizer, 1.0)
+    assert differ(*words) > 1.5 * before
+    colours = differ(words[0], words[0].replace("red", "green"))
+    assert differ(*words) > colours / 2

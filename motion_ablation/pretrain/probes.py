@@ -1,0 +1,85 @@
+"""Where a text-to-video model loses its words or its frames: measured inside the network, without generating."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motion_ablation.backbones import UNet3DBackbone
+from motion_ablation.data.world.shapes import MOTIONS, Scene, appearances, render, sample_scene
+
+WORDS = {
+    "motion": ("a red circle moving right on a blue background", "a red circle moving left on a blue background"),
+    "size": ("a red circle growing on a blue background", "a red circle shrinking on a blue background"),
+    "color": ("a red circle moving right on a blue background", "a green circle moving right on a blue background"),
+    "shape": ("a red circle moving right on a blue background", "a red star moving right on a blue background"),
+    "background": ("a red circle moving right on a blue background", "a red circle moving right on a yellow background"),
+}
+OPPOSITES = (("moving right", "moving left"), ("moving up", "moving down"), ("growing", "shrinking"))
+"""Motions whose mean clips differ. Clockwise and counterclockwise do not: from a random phase, both mean the same smear."""
+TIMESTEPS = (950, 750, 500, 250, 80)
+
+
+def text_differences(backbone: UNet3DBackbone) -> dict[str, float]:
+    """How far one word moves the text features: the root mean square of the difference, by kind of word."""
+    return {
+        kind: float((backbone.embed([first]) - backbone.embed([second])).square().mean().sqrt()) for kind, (first, second) in WORDS.items()
+    }
+
+
+def held_out_scenes(count: int, seed: int, **fixed: str) -> list[Scene]:
+    """Scenes of different held-out appearances under a static camera."""
+    rng = np.random.default_rng(seed)
+    rows = appearances(held_out=True)
+    chosen = [rows[row] for row in rng.permutation(len(rows))[:count]]
+    return [sample_scene(rng, shape=s, color=c, background=b, **{"camera": "static", **fixed}) for s, c, b in chosen]
+
+
+def encoded(backbone: UNet3DBackbone, scene: Scene, frames: int, size: int) -> Tensor:
+    """Latents ``(c, f, h, w)`` of the true video."""
+    return backbone.encode(torch.from_numpy(render(scene, frames, size)[0])).mean[0]
+
+
+@torch.no_grad()
+def text_to_motion(
+    backbone: UNet3DBackbone, looks: int = 4, starts: int = 20, noises: int = 4, frames: int = 16, size: int = 64
+) -> dict[str, float]:
+    """How much of what a motion word should change does change at pure noise, on held-out appearances: 1 is all, 0 nothing.
+
+    From pure noise the best prediction is the mean of all clips that the caption allows. So the predicted clean video of one word less
+    that of its opposite is projected on the difference of the true means, each over ``starts`` random starts of one appearance.
+    """
+    shares: dict[str, list[float]] = {f"{a} / {b}": [] for a, b in OPPOSITES}
+    last = torch.tensor(backbone.scheduler.config["num_train_timesteps"] - 1)
+    for look, base in enumerate(held_out_scenes(looks, 41)):
+        shown = {"shape": base.shape, "color": base.color, "background": base.background, "camera": "static"}
+        for pair, found in zip(OPPOSITES, shares.values(), strict=True):
+            means, texts = [], []
+            for motion in pair:
+                scenes = [
+                    sample_scene(np.random.default_rng((look, MOTIONS.index(motion), start)), motion=motion, **shown)
+                    for start in range(starts)
+                ]
+                means.append(torch.stack([encoded(backbone, scene, frames, size) for scene in scenes]).mean(0))
+                texts.append(scenes[0].caption())
+            true, text = means[0] - means[1], backbone.embed(texts)
+            noise = torch.randn(noises, 1, *true.shape, generator=torch.Generator().manual_seed(look))
+            # At pure noise the signal's share is 0, so the velocity is minus the clean video.
+            clean = -sum(backbone.denoise(z.expand(2, *true.shape), last, text) for z in noise) / noises
+            found.append(float(((clean[0] - clean[1]) * true).sum() / true.square().sum()))
+    return {pair: float(np.mean(found)) for pair, found in shares.items()}
+
+
+@torch.no_grad()
+def loss_by_timestep(backbone: UNet3DBackbone, clips: int = 16, frames: int = 16, size: int = 64) -> dict[int, float]:
+    """Mean squared error of the predicted velocity on held-out clips with their captions, at a few timesteps."""
+    scenes = held_out_scenes(clips, 43)
+    clean = torch.stack([encoded(backbone, scene, frames, size) for scene in scenes])
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    text, losses = backbone.embed([scene.caption() for scene in scenes]), {}
+    for timestep in TIMESTEPS:
+        steps = torch.full((clips,), timestep)
+        noisy, target = (make(clean, noise, steps) for make in (backbone.scheduler.add_noise, backbone.scheduler.get_velocity))
+        losses[timestep] = float((backbone.denoise(noisy, torch.tensor(timestep), text) - target).square().mean())
+    return losses
