@@ -10,7 +10,7 @@ import torch
 from diffusers import TextToVideoSDPipeline
 
 from motion_ablation.backbones import UNet3DBackbone
-from motion_ablation.backbones.folder import WEIGHTS
+from motion_ablation.weights import BUILTIN
 from motion_ablation.data.world.shapes import MOTIONS, SHAPES, Scene, render
 from motion_ablation.pretrain.measures import motion_of, obeys, shape_recognised, steadiness
 from motion_ablation.pretrain.probes import TIMESTEPS, held_out_scenes, loss_by_timestep, text_differences, text_to_motion
@@ -84,7 +84,7 @@ def test_a_network_that_ignores_its_text_has_no_share(tiny_backbone: Path, monke
 
 
 def test_the_shipped_weights_serve_diffusers_own_pipeline() -> None:
-    pipeline = TextToVideoSDPipeline.from_pretrained(WEIGHTS / "shapes")
+    pipeline = TextToVideoSDPipeline.from_pretrained(BUILTIN / "shapes")
     pipeline.set_progress_bar_config(disable=True)
     frames = pipeline("a red star", height=64, width=64, num_frames=2, num_inference_steps=1, output_type="pt").frames
     assert frames.shape == (1, 2, 3, 64, 64) and torch.isfinite(frames).all()
