@@ -121,7 +121,7 @@ def _kept(config: dict[str, Any], later: bool = True) -> dict[str, dict[str, Any
 
 def _learning(config: dict[str, Any]) -> list[Any]:
     model = config["model"]
-    looks = [APPEARANCES[model["appearance"]["name"]]] if model["appearance"] else []
+    looks = [APPEARANCES[model["appearance"]["name"]]] if model.get("appearance") else []
     return [BACKBONES[model["backbone"]["name"]], OBJECTIVES[model["objective"]["name"]], *looks]
 
 

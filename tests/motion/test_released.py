@@ -40,6 +40,9 @@ def test_round_trip_is_exact(zeroscope_like: Path, tmp_path: Path, capsys: pytes
     main(["import", str(tmp_path / "motion_embed.pt"), "--backbone", str(zeroscope_like), "--size", "64", "128", "--output", ours])
     assert "5 frames" in capsys.readouterr().out
     main(["export", ours, "--output", back])
+    with pytest.raises(SystemExit):
+        main(["import", str(tmp_path / "motion_embed.pt"), "--network", "unet4d", "--backbone", str(zeroscope_like)])
+    assert "unknown backbone 'unet4d'. Did you mean 'unet3d'? Choices: animatediff, unet3d" in capsys.readouterr().err
     again = read_released(back)
     assert again.keys() == tensors.keys()
     assert all(torch.equal(again[name], value) for name, value in tensors.items())
