@@ -82,7 +82,7 @@ class Generating:
         backbone = self.latents.backbone
         if keep:
             make = lambda missing: [{"frames": video} for video in self.pixels(clip, [cells[index] for index in missing])]  # noqa: E731
-            kept: list[Tensors] = self.latents.artefacts.get_all("videos", self.recipes(cells), make)
+            kept: list[Tensors] = self.latents.artefacts.get_all("videos", self.recipes(clip, cells), make)
             videos = [tensors["frames"].to(backbone.device) for tensors in kept]
         else:
             videos = list(self.pixels(clip, cells))

@@ -119,9 +119,9 @@ def test_an_edit_reaches_the_steps_that_depend_on_it(edit: Edit, module: str, ch
 @pytest.mark.parametrize(
     ("module", "names", "stale"),
     [
-        ("data.video", ["write_gif"], {"result"}),  # only shows
+        ("data.writing", ["write_gif"], {"result"}),  # only shows
         ("callbacks.videos", ["labelled", "side_by_side", "add_gif"], {"result"}),
-        ("data.video", ["_pixels"], {"embedding", "result"}),  # the built-in references are written by it
+        ("data.writing", ["_pixels"], {"embedding", "result"}),  # the built-in references are written by it
         ("data.video", ["_read_file"], {"embedding", "result"}),  # what a reference's frames are
         ("data.video", ["shape_of"], set()),
         ("motion.released", ["write_released"], set()),

@@ -131,7 +131,7 @@ def test_the_defaults_are_the_paper_at_all_widths() -> None:
         ("--model.motion.v.debias.name=diff", "motion.v.debias: unknown debias 'diff'"),
         ("--model.motion.qk.ports=[q,x]", "is not a non-empty choice of q, k, v"),
         ("--model.motion.qk.side=middle", "motion.qk.side: 'middle' is not one of inputs, outputs"),
-        ("--model.motion.sites.stages=[dwn]", "is not a non-empty choice of down, mid, up, in"),
+        ("--model.motion.sites.stages=[dwn]", "this backbone has no 'dwn'. Choices: down, mid, up, in"),
         ("--model.objective.name=mse", "model.objective: unknown objective 'mse'. Choices: appearance_debiased, denoising"),
         ("--model.backbone.name=unet", "model.backbone: unknown backbone 'unet'. Did you mean 'unet3d'?"),
         ("--model.backbone.options={dytpe: float16}", "backbone 'unet3d' has no option 'dytpe'. Options: source, dtype, vae_slicing"),
@@ -151,7 +151,7 @@ def test_the_defaults_are_the_paper_at_all_widths() -> None:
         ("--evaluation.metrics=[{name: fid, feature: x}]", "evaluation.metrics: metric 'fid' has no option 'feature'. Options: features"),
         ("--evaluation.metrics=[fid, {name: fid}]", "evaluation.metrics: 'fid' comes twice"),
         ("--evaluation.encodr=x", "unknown key 'encodr' in evaluation. Did you mean 'encoder'? Choices: encoder, metrics, tracker"),
-        ("--evaluation.encoder=nobody/clip", "CLIP 'nobody/clip' is not complete"),
+        ("--evaluation.encoder=nobody/clip", "the weights of 'nobody/clip' are not on this machine"),
         (
             "--model.backbone.source=cerspense/zeroscope_v2_576w",
             "evaluation.encoder is not set: the built-in CLIP cannot judge videos of 'cerspense/zeroscope_v2_576w' (text_similarity, ",

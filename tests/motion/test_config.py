@@ -100,7 +100,9 @@ def test_no_site_lists_those_there_are() -> None:
     with pytest.raises(ValueError, match="motion.sites.stages"):
         MotionConfig(sites=SiteConfig([])).check()
     with pytest.raises(ValueError, match="motion.sites.stages: this backbone has no 'encoder'. Choices: in, down, mid, up"):
-        SiteConfig(["down", "encoder"], "all").select(SITES)
+        SiteConfig(["down", "encoder"], "all").check_stages(["in", "down", "mid", "up"])
+    with pytest.raises(ValueError, match="motion.sites.stages: this backbone has no 'encoder'"):
+        SiteConfig(["encoder"], "all").select(SITES)
     with pytest.raises(ValueError, match="motion.sites.channels: 'wide' is not widest, all or a list"):
         MotionConfig(sites=SiteConfig(channels="wide")).check()
 

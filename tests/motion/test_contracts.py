@@ -38,7 +38,7 @@ def spec(axis: Registry[Any], name: str) -> dict[str, Any]:
 
 def built(axis: Registry[Any], name: str, **given: Any) -> Any:
     """An entry with its own example."""
-    return axis.build(**spec(axis, name), **given)
+    return axis.build(name, **getattr(axis[name], "example", {}), **given)
 
 
 def motion_of(layout: str, integration: str, side: str = "inputs", shared: bool = True, debias: str = "none") -> MotionConfig:

@@ -10,10 +10,10 @@ import torch
 from diffusers import TextToVideoSDPipeline
 
 from motion_ablation.backbones import UNet3DBackbone
-from motion_ablation.weights import BUILTIN
 from motion_ablation.data.world.shapes import MOTIONS, SHAPES, Scene, render
 from motion_ablation.pretrain.measures import motion_of, obeys, shape_recognised, steadiness
 from motion_ablation.pretrain.probes import TIMESTEPS, held_out_scenes, loss_by_timestep, text_differences, text_to_motion
+from motion_ablation.weights import BUILTIN
 
 SCENE = Scene("star", "red", "blue", motion="moving right", travel=1.0)
 

@@ -432,13 +432,13 @@ def test_a_process_changes_its_backbone_as_seldom_as_can_be(folder: Path) -> Non
 
 
 def test_a_backbone_is_loaded_once_for_all_runs(card: Path, quick_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from motion_ablation import module
+    from motion_ablation.backbones import load
 
-    module._load.cache_clear()
+    load._load.cache_clear()
     settings = settings_in(tmp_path, quick_config)
     settings["data"].update(noises=["random"], seeds=[0])
     assert run_study(plan(tmp_path, card, settings), 1)
-    assert module._load.cache_info().misses == 1
+    assert load._load.cache_info().misses == 1
 
 
 # Kills.
