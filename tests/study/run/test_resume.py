@@ -159,7 +159,6 @@ def test_a_training_that_is_taken_over_is_told_as_it_was(folder: Path, card: Pat
 def test_edited_code_runs_its_own_step_again(
     folder: Path, card: Path, quick_config: Path, passes: Passes, monkeypatch: pytest.MonkeyPatch, step: str, again: str
 ) -> None:
-    from motion_ablation import module
     from motion_ablation.cache import addresses
     from motion_ablation.cache import code as steps
 
@@ -169,8 +168,7 @@ def test_edited_code_runs_its_own_step_again(
     def code_of(name: str, *entries: Any) -> str:
         return steps.code_of(name, *entries) + ("edited" if name in (step, "result") else "")
 
-    for place in (module, addresses):
-        monkeypatch.setattr(place, "code_of", code_of)
+    monkeypatch.setattr(addresses, "code_of", code_of)
     study = plan(folder, card, settings_in(folder, quick_config))
     spent = passes.during(lambda: run_study(study, 1))
     new = {path.parent.name for path in (folder / "cache").glob("*/*.safetensors") if path not in kept}
