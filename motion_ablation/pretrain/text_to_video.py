@@ -148,7 +148,8 @@ class PretrainTextToVideo(L.LightningModule):
         """Writes the averaged weights as a diffusers folder in half precision."""
         model: Any = copy.deepcopy(self.average.module).half()
         model["unet"].save_pretrained(folder / "unet")
-        model["text_encoder"].save_pretrained(folder / "text_encoder")
+        # transformers keeps the precision of the file, diffusers reads into float32: a pipeline needs one for both.
+        model["text_encoder"].float().save_pretrained(folder / "text_encoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
         self.scheduler.save_pretrained(folder / "scheduler")
         index = {

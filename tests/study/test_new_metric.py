@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,12 @@ def test_a_metric_is_one_class_and_one_line(brightness: None, tmp_path: Path, la
     assert study.metrics == ["brightness"], "all that the baseline's evaluation compares by"
     assert run_study(study, 1)
     assert Study.load(study.folder).metrics == ["brightness"]
-    result = study.run_of("baseline", "orbit").result()
+    run = study.run_of("baseline", "orbit")
+    result = run.result()
     assert result is not None and result["protocols"]["brightness"]["gain"] == 2.0
     assert all(cell["seed"] < cell["brightness"] < cell["seed"] + 2 for cell in result["cells"])
-    assert {cell["prompt"]: cell["prompt_colors"] is None for cell in result["cells"]} == {
+    assert '"prompt_colors": null' in (run.folder / "result.json").read_text(), "NaN is no JSON"
+    assert {cell["prompt"]: isnan(cell["prompt_colors"]) for cell in result["cells"]} == {
         "a red triangle on a blue background": False, "a blue cross": True,
     }  # fmt: skip
     text = markdown(build_report(study))
