@@ -238,7 +238,7 @@ def test_list_shows_experiments_cards_axes_and_references(capsys: pytest.Capture
     for line in (
         "mqk_spatial Full inclusion of spatial",
         "first A hypothesis.",
-        "sites.stages any of down, mid, up, in",
+        "sites.stages parts of the network: down, mid, up (animatediff); down, mid, up, in (unet3d)",
         "coarse_grid A",
         "orbit a",
     ):

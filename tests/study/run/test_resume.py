@@ -348,7 +348,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
     def failing(self: Any, noise: Any, *args: Any) -> Any:
         frame = sys._getframe(1)
-        streams = frame.f_locals["self"].embeddings.config.streams()
+        streams = frame.f_locals["self"].motion.config.streams()
         if streams and streams["qk"].layout["name"] != "per_frame":
             raise error
         return generate(self, noise, *args)
