@@ -39,8 +39,11 @@ def test_a_motion_needs_an_object() -> None:
 
 def test_a_steady_object_is_told_from_a_flickering_and_from_a_vanishing_one() -> None:
     frames = video(SCENE)
+    still = steadiness(video(replace(SCENE, motion="standing still")), "red")
+    assert still["mask_iou"] > 0.99
     steady = steadiness(frames, "red")
-    assert steady["mask_iou"] > 0.95 and steady["without_object"] == 0 and steady["area_variation"] < 0.05
+    assert steady["mask_iou"] > 0.85, "a mask that moves is centred to whole pixels"
+    assert steady["without_object"] == 0 and steady["area_variation"] < 0.05
     others = torch.stack([video(replace(SCENE, shape=SHAPES[index % 6], radius=0.2 + 0.02 * (index % 3)))[index] for index in range(16)])
     flickering = steadiness(others, "red")
     assert flickering["mask_iou"] < 0.75 and flickering["area_variation"] > 0.2

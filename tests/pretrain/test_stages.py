@@ -171,6 +171,7 @@ def test_outlines_weigh_more_and_faint_objects_as_much_as_strong_ones() -> None:
     frames[..., 4:12, 4:12] = 1
     weights = outline_weights(frames, 8.0)
     assert weights.shape == (1, 1, 16, 16)
-    assert weights[0, 0, 4, 4] > 8 and weights[0, 0, 8, 8] == 1 and weights[0, 0, 0, 0] == 1
+    assert weights[0, 0, 11, 11] == 9, "a corner, where two edges meet"
+    assert weights[0, 0, 4, 4] == 5 and weights[0, 0, 8, 8] == 1 and weights[0, 0, 0, 0] == 1
     assert torch.allclose(contrast(frames * 0.6), contrast(frames * 0.3) * 2)
     assert contrast(torch.zeros(1, 3, 8, 8)).item() == pytest.approx(0.35)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
@@ -68,5 +69,5 @@ def test_a_metric_is_one_class_and_one_line(brightness: None, tmp_path: Path, la
         "a red triangle on a blue background": False, "a blue cross": True,
     }  # fmt: skip
     text = markdown(build_report(study))
-    assert "| brightness ↑ |" in text and "Against the truth" in text and "prompt colors ↑" in text
+    assert re.search(r"\| +brightness ↑ +\|", text) and "Against the truth" in text and "prompt colors ↑" in text
     assert "Control rows of" not in text
