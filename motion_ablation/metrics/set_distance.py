@@ -129,8 +129,8 @@ class SetDistance(VideoMetric):
 
     def shape_states(self, dimension: int) -> None:
         """Gives empty states no rows of ``dimension`` numbers."""
-        for name, default in self._defaults.items():
-            if isinstance(default, list) and len(getattr(self, name)) == 0:
+        for name, value in self.metric_state.items():
+            if isinstance(value, list) and not value:
                 empty = torch.zeros(0, dtype=torch.long) if name == "reference_keys" else torch.zeros(0, dimension)
                 setattr(self, name, [empty.to(self.device)])
 
