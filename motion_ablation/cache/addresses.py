@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from motion_ablation.backbones import BACKBONES, Backbone
 from motion_ablation.cache.artefacts import checksum, content_hash, files_hash
@@ -199,3 +202,31 @@ def video_recipes(
 def _unusual(precision: str) -> dict[str, str]:
     """The trainer's precision as a part of an address, where it is not the usual one."""
     return {} if precision == "32-true" else {"precision": precision}
+
+
+def scores_recipe(metric: dict[str, Any], read: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """All that determines the scores of a batch of videos.
+
+    Args:
+        metric: see :func:`metric_version`. read: what it reads of each video, by field.
+    """
+    return {"metric": metric_version(metric), **{field: _contents(values) for field, values in read.items()}}
+
+
+def _contents(values: Sequence[Any]) -> list[Any]:
+    """Tensors by the hash of their content, anything else as it is; a tensor that several samples share is read once."""
+    tensors = {id(tensor): tensor for value in values for tensor in _tensors(value)}
+    hashes = {key: content_hash(tensor) for key, tensor in tensors.items()}
+
+    def content(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: content(each) for key, each in value.items()}
+        return hashes[id(value)] if isinstance(value, Tensor) else value
+
+    return [content(value) for value in values]
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Mapping):
+        return [tensor for each in value.values() for tensor in _tensors(each)]
+    return [value] if isinstance(value, Tensor) else []

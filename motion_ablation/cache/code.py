@@ -32,6 +32,8 @@ APART = {
     f"{PACKAGE}.{name}"
     for name in ("cache.artefacts", "cache.stores", "cache.code", "cache.addresses", "registry", "files", "weights", "configure.keys")
 }
+# What a step's modules use too, but only once it is over.
+LATER = {"embedding": {f"{PACKAGE}.generating"}}
 ALL = "*"  # in place of a name: everything that a module defines or imports
 RUN = ""  # in place of a name: the statements of a module that define nothing, which run when it is imported
 
@@ -56,7 +58,7 @@ def code_of(step: str, *entries: Any) -> str:
     Args:
         entries: classes or functions that belong to it too. Of one outside this package the whole text of its module counts.
     """
-    return _digest(frozenset(roots_of(step, *entries)))
+    return _digest(frozenset(roots_of(step, *entries)), frozenset(LATER.get(step, ())))
 
 
 def roots_of(step: str, *entries: Any) -> set[Symbol]:
@@ -70,21 +72,21 @@ def _symbol(entry: Any) -> Symbol:
 
 
 @cache
-def _digest(roots: frozenset[Symbol]) -> str:
+def _digest(roots: frozenset[Symbol], later: frozenset[str]) -> str:
     digest = hashlib.sha256()
-    for symbol in sorted(closure(roots)):
+    for symbol in sorted(closure(roots, later)):
         text = "\n".join(ast.unparse(statement) for statement in _statements(symbol))
         digest.update(f"{symbol.module} {symbol.name}\n{text}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def closure(roots: Iterable[Symbol]) -> set[Symbol]:
-    """The definitions that ``roots`` use, at any depth, and these in turn."""
+def closure(roots: Iterable[Symbol], later: Iterable[str] = ()) -> set[Symbol]:
+    """The definitions that ``roots`` use, at any depth, and these in turn; nothing of the modules ``later``."""
     found: set[Symbol] = set()
-    ahead = set(roots)
+    ahead, apart = set(roots), APART | set(later)
     while ahead:
         symbol = ahead.pop()
-        if symbol.module in APART:
+        if symbol.module in apart:
             continue
         found.add(symbol)
         if symbol.module.split(".")[0] == PACKAGE:

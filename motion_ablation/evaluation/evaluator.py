@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from motion_ablation.cache.addresses import metric_version
-from motion_ablation.cache.artefacts import Artefacts, Tensors, content_hash
+from motion_ablation.cache.addresses import scores_recipe
+from motion_ablation.cache.artefacts import Artefacts, Tensors
 from motion_ablation.metrics import METRICS, PerSampleMetric, VideoMetric
 from motion_ablation.metrics.base import field_of
 from motion_ablation.records import Sample
@@ -79,10 +78,8 @@ class Evaluator:
 
     def _kept_scores(self, name: str, metric: PerSampleMetric, samples: Sequence[Sample], kept: Artefacts) -> list[float]:
         """The scores of a batch, measured once for the same videos; the metric's state grows by the same either way."""
-        recipe = {
-            "metric": metric_version({"name": name, **self.options[name]}),
-            **{field: _contents([field_of(sample, field) for sample in samples]) for field in metric.reads},
-        }
+        read = {field: [field_of(sample, field) for sample in samples] for field in metric.reads}
+        recipe = scores_recipe({"name": name, **self.options[name]}, read)
 
         def measure() -> Tensors:
             before = metric.sums()
@@ -97,22 +94,3 @@ class Evaluator:
         metric.merge_state({name: found[f"{STATE}{name}"].to(value) for name, value in metric.sums().items()})
         scores: list[float] = found["scores"].tolist()
         return scores
-
-
-def _contents(values: Sequence[Any]) -> list[Any]:
-    """Tensors by the hash of their content, anything else as it is; a tensor that several samples share is read once."""
-    tensors = {id(tensor): tensor for value in values for tensor in _tensors(value)}
-    hashes = {key: content_hash(tensor) for key, tensor in tensors.items()}
-
-    def content(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: content(each) for key, each in value.items()}
-        return hashes[id(value)] if isinstance(value, Tensor) else value
-
-    return [content(value) for value in values]
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Mapping):
-        return [tensor for each in value.values() for tensor in _tensors(each)]
-    return [value] if isinstance(value, Tensor) else []
