@@ -65,7 +65,8 @@ class ResultCallback(SampleCallback):
         steps, losses = trainer.global_step, self.training.losses
         told = losses[-1][0] + 1 if losses else 0  # batches whose gradients are accumulated all see the step before
         if outputs and steps > told and steps % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            losses.append((steps - 1, float(outputs["loss"])))
+            loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning hands it over divided
+            losses.append((steps - 1, loss))
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": self.training.losses}
