@@ -274,7 +274,8 @@ def _score(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from motion_ablation.evaluation.files import score_files, write_json
+    from motion_ablation.evaluation.files import score_files
+    from motion_ablation.files import write_json
 
     if options.clip == "shapes":
         print("note: the built-in CLIP knows the built-in world only; else use --clip openai/clip-vit-base-patch32", file=sys.stderr)
@@ -284,7 +285,7 @@ def _score(options: argparse.Namespace) -> int:
     )  # fmt: skip
     print(scores.to_table())
     if options.json:
-        write_json(options.json, scores)
+        write_json(options.json, vars(scores))
         print(f"scores and protocols are in {options.json}", file=sys.stderr)
     return 0 if scores.complete else 1
 

@@ -23,7 +23,6 @@ from motion_ablation.data.window import NOMINAL_FPS, Clock, Window, fit, pick
 from motion_ablation.data.window import VideoError as VideoError
 from motion_ablation.data.writing import write_gif as write_gif
 from motion_ablation.data.writing import write_video as write_video
-from motion_ablation.files import replacing as replacing
 
 # Containers that tell the length of each stream. Others tell their own, which may be that of the sound.
 OWN_LENGTHS = ("mov", "avi", "mpegts", "mpeg")

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from motion_ablation import files
 from motion_ablation.data.reference import caption_beside
 from motion_ablation.data.video import VideoError, read_clip, shape_of
 from motion_ablation.evaluation.evaluator import Evaluator
-from motion_ablation.files import to_json
 from motion_ablation.metrics import METRICS, EvaluationConfig
 from motion_ablation.records import Clip, Sample
 from motion_ablation.weights import MissingWeights
@@ -43,10 +41,6 @@ class Scores:
     def complete(self) -> bool:
         """Whether every video was scored by every metric."""
         return not any(FAILED in row for row in self.rows)
-
-    def to_json(self) -> str:
-        """Everything; NaN as null."""
-        return to_json(vars(self))
 
     def to_table(self) -> str:
         """Markdown, as plain text too: a row per video, a column per metric."""
@@ -154,11 +148,6 @@ def _evaluator(names: Iterable[str], network: str, tracker: str) -> tuple[Evalua
         except MissingWeights as error:
             skipped[name] = str(error)
     return Evaluator(options), skipped
-
-
-def write_json(path: str | Path, scores: Scores) -> None:
-    """Writes :meth:`Scores.to_json` atomically."""
-    files.write_json(path, vars(scores))
 
 
 def _arrow(name: str) -> str:

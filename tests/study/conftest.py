@@ -15,10 +15,11 @@ import yaml
 from torch import Tensor
 
 from motion_ablation.callbacks import save_frames
+from motion_ablation.files import write_json
 from motion_ablation.metrics import METRICS as METRIC_REGISTRY
 from motion_ablation.records import Clip, Sample
 from motion_ablation.study.plan.cards import Card
-from motion_ablation.study.plan.run import Run, write_json
+from motion_ablation.study.plan.run import Run
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.run.execute import save_reference
 

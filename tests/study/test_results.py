@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motion_ablation.study.plan.run import write_json
+from motion_ablation.files import write_json
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.results import (
     COLUMNS,

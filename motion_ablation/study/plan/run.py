@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from motion_ablation.files import read_json
-from motion_ablation.files import write_json as write_json
 
 
 @dataclass(frozen=True)

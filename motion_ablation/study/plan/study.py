@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from motion_ablation.files import read_json
+from motion_ablation.files import read_json, write_json
 from motion_ablation.study.plan.cards import Card, CardError
-from motion_ablation.study.plan.run import Run, write_json
+from motion_ablation.study.plan.run import Run
 
 
 @dataclass(frozen=True)

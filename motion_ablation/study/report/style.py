@@ -13,7 +13,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from motion_ablation.data.video import replacing
+from motion_ablation.files import replacing
 
 COLUMN = 3.4  # inches: the width of a column in a paper of two
 # On white, and on black; chosen to be told apart in grey and by the colour-blind, with the markers' help.

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from motion_ablation.callbacks import labelled, side_by_side
-from motion_ablation.data.video import replacing, write_gif
+from motion_ablation.data.video import write_gif
+from motion_ablation.files import replacing
 from motion_ablation.study.finished import read_frames
 from motion_ablation.study.report.model import REFERENCE, Film
 

@@ -19,9 +19,9 @@ from motion_ablation.cache.artefacts import Tensors
 from motion_ablation.callbacks import ResultCallback, Training, VideoCallback
 from motion_ablation.configure.parse import make_cli
 from motion_ablation.data.reference import find_sources
-from motion_ablation.data.video import replacing
+from motion_ablation.files import replacing, write_json
 from motion_ablation.records import Clip
-from motion_ablation.study.plan.run import Run, read_result, write_json
+from motion_ablation.study.plan.run import Run, read_result
 from motion_ablation.study.run.failures import identity, record_failure
 from motion_ablation.study.run.quiet import logged
 

@@ -8,9 +8,9 @@ import traceback
 from typing import Any
 
 from motion_ablation.callbacks import Training
-from motion_ablation.data.video import replacing
 from motion_ablation.errors import out_of_memory
-from motion_ablation.study.plan.run import Run, one_line, write_json
+from motion_ablation.files import replacing, write_json
+from motion_ablation.study.plan.run import Run, one_line
 
 FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
+from motion_ablation.files import write_json
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis import controls as room
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, Controls, Scale, controls
 from motion_ablation.study.finished import Finished
-from motion_ablation.study.plan.run import write_json
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.results import Results, as_frame
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from scipy.stats import t, ttest_1samp
 
+from motion_ablation.files import write_json
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.intervals import holm, interval
 from motion_ablation.study.analysis.statistics import COMPARISON, SAME, UNSURE, clusters_of, common_of, comparisons, paired, verdict_of
-from motion_ablation.study.plan.run import write_json
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.build import build_report
 from motion_ablation.study.report.write import latex, markdown

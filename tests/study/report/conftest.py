@@ -12,8 +12,9 @@ import yaml
 
 from motion_ablation.callbacks import cell_stem
 from motion_ablation.configure.parse import resolve
+from motion_ablation.files import write_json
 from motion_ablation.study.plan.cards import Card
-from motion_ablation.study.plan.run import Run, write_json
+from motion_ablation.study.plan.run import Run
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.write import write_report
 from motion_ablation.study.run.quiet import quiet

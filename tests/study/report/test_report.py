@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from motion_ablation.study.plan.run import write_json
+from motion_ablation.files import write_json
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report import model
 from motion_ablation.study.report.configs import differences

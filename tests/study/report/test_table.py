@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from motion_ablation.files import write_json
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED
 from motion_ablation.study.analysis.statistics import COMPARISON, MISSING, SAME, UNSURE, comparisons
 from motion_ablation.study.markdown import grid
-from motion_ablation.study.plan.run import write_json
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.build import build_report, findings, frame_estimate
 from motion_ablation.study.report.formats import heading, number, signed

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from motion_ablation.study.plan.run import Run, write_json
+from motion_ablation.files import write_json
+from motion_ablation.study.plan.run import Run
 from motion_ablation.study.run.progress import StudyProgress, in_words, time_left
 
 
