@@ -15,16 +15,16 @@ from motion_ablation.metrics.tracking.tracks import Tracks
 Array = NDArray[np.float64]
 
 STATIC = 0.02
-"""Displacements below this, in half frames, are tracking noise: 0.6 pixels of a frame of 64."""
+"""Displacements below this, in half short sides, are tracking noise: 0.6 pixels of a frame of 64."""
 REACH = 0.5
-"""How far apart, in half frames, motions may be and still count as at one place: the width of a Gaussian."""
+"""How far apart, in half short sides, motions may be and still count as at one place: the width of a Gaussian."""
 FEWEST = 3
 """Fewer moving tracks than this at one moment are taken for tracking errors."""
 LAGS = (1 / 8, 1 / 4, 1 / 2)
 """Displacements are taken across these shares of the video."""
 _SIDE = np.linspace(-0.9, 0.9, 6)
 GRID: Array = np.stack(np.meshgrid(_SIDE, _SIDE), -1).reshape(-1, 2)
-"""Places at which camera motions are compared."""
+"""Places at which camera motions are compared: in the square in the middle, which every frame has."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def calibrated_motion_fidelity(generated: Tracks, source: Tracks, static: float 
 
     Args:
         generated, source: tracks with the same ``b``; ``n`` and ``f`` may differ; tracks may begin at any frame (invisible before).
-        static: noise of a displacement. reach: width of the Gaussian. Both in half frames.
+        static: noise of a displacement. reach: width of the Gaussian. Both in half short sides.
 
     Raises:
         ValueError: for fewer than two common frames.
@@ -98,7 +98,7 @@ def motions(tracks: Tracks, frames: int, static: float = STATIC) -> list[Motion]
     picked = torch.linspace(0, tracks.points.shape[1] - 1, frames).round().long()
     points = tracks.points[:, picked].double().cpu().numpy()
     visible = tracks.visible[:, picked].cpu().numpy()
-    return [_motion(p, v, static) for p, v in zip(points, visible, strict=True)]
+    return [_motion(p, v, static, tracks.extent) for p, v in zip(points, visible, strict=True)]
 
 
 def spans(frames: int) -> Iterator[tuple[int, int]]:
@@ -110,13 +110,13 @@ def spans(frames: int) -> Iterator[tuple[int, int]]:
         yield from ((first, first + lag) for first in range(frames - lag))
 
 
-def _motion(points: Array, visible: NDArray[np.bool_], static: float) -> Motion:
+def _motion(points: Array, visible: NDArray[np.bool_], static: float, extent: tuple[float, float]) -> Motion:
     moments = []
     moves = np.zeros(points.shape[1], bool)
     for first, last in spans(len(points)):
         seen = visible[first : last + 1].all(0)
         start, end = points[first, seen], points[last, seen]
-        camera = camera_motion(start, end)
+        camera = camera_motion(start, end, extent)
         steps = end - moved(camera, start)
         moving = np.linalg.norm(steps, axis=1) >= static
         moves[np.flatnonzero(seen)[np.linalg.norm(end - start, axis=1) >= static]] = True
