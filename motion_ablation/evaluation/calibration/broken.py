@@ -90,11 +90,10 @@ def score_broken(names: Iterable[str] | None = None, frames: int = 16) -> list[R
     for name in METRICS:
         metric: Any = METRICS.build(name)
         try:
-            rows.append(
-                {"metric": name, "references": len(references), **{kind: _mean(scores_of(metric, own)) for kind, own in samples.items()}}
-            )
+            scores = {kind: _mean(scores_of(metric, own)) for kind, own in samples.items()}
         except MissingWeights:
             continue
+        rows.append({"metric": name, "references": len(references), **scores})
     return rows
 
 

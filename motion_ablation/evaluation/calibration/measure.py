@@ -72,8 +72,9 @@ def rank_motion(
 
     Returns:
         Rows ``reference, family, degree, look, error, <metric>...``; and per metric ``metric``, ``spearman`` with the true error (mean over
-        references and looks), its t interval over references ``low`` and ``high``, ``worst`` (the one nearest to, or beyond, no relation) and where, and ``separation`` of the right motion
-        from none and from the opposite, in standard errors of the difference over references and looks.
+        references and looks) and its t interval over references ``low`` and ``high``, ``worst`` (the one nearest to, or beyond, no
+        relation) and where, and ``separation`` of the right motion from none and from the opposite, in standard errors of the difference
+        over references and looks.
     """
     metrics = motion_metrics(trackers)
     rows: list[Row] = []

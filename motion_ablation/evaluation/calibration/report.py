@@ -36,10 +36,10 @@ Made by `motion-ablation calibrate` on the built-in world, where the motion of e
 **Motion ladders.** For each reference and appearance, up to 18 videos whose motion departs from the reference's by a known amount:
 right, perturbed (a trembling object, four sizes), slower (three speeds), delayed (three times), turned (four angles), mirrored,
 opposite, none. The true error is the mean distance, in half frames, between corresponding points of the two motions, half of it
-object, half camera. *Spearman* is the rank correlation of score and true error along a ladder, averaged over ladders; *worst* is
-that of the worst ladder; the interval is a 95 % t interval over references. *Right − none* and *right − opposite* are mean differences of scores, and in brackets the same in
-standard errors over ladders: what it takes to tell a study's rows apart. A metric that is not meant to see motion (consistency,
-leakage) should rank these ladders badly; that is no fault of it.
+object, half camera. *Spearman* is the rank correlation of score and true error along a ladder, averaged over ladders, with a 95 % t
+interval over references; *worst* is that of the worst ladder. *Right − none* and *right − opposite* are mean differences of scores,
+and in brackets the same in standard errors over ladders: what it takes to tell a study's rows apart. A metric that is not meant to see
+motion (consistency, leakage) should rank these ladders badly; that is no fault of it.
 
 The thresholds of `calibrated` and of the tracker were chosen on these references, and the error above has the metric's own
 structure. The next section has neither.
