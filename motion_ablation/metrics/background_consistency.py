@@ -30,7 +30,11 @@ def vbench_consistency(images: Tensor) -> Tensor:
 
 
 class ConsistencyMetric(PerSampleMetric):
-    """VBench's consistency under one network; subclasses say which, and load it."""
+    """VBench's consistency under one network; subclasses say which, and load it.
+
+    VBench resizes frames without anti-aliasing; here the network's own preprocessing is used, which has it. So numbers differ a little
+    where frames are larger than the network's input.
+    """
 
     reads = ("frames",)
     higher_is_better = True
@@ -45,7 +49,7 @@ class ConsistencyMetric(PerSampleMetric):
     @property
     def protocol(self) -> dict[str, object]:
         (encoder,) = self._encoder
-        formula = "VBench: mean over later frames of (cos with the first + cos with the previous) / 2, each clamped at 0"
+        formula = "VBench: mean over later frames of (cos with the first + cos with the previous) / 2, each clamped at 0; resize anti-aliased"
         return {"network": encoder.name, "resize": encoder.resize, "formula": formula}
 
     def score(self, frames: Tensor) -> Tensor:
