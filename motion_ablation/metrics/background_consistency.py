@@ -49,7 +49,7 @@ class ConsistencyMetric(PerSampleMetric):
     @property
     def protocol(self) -> dict[str, object]:
         (encoder,) = self._encoder
-        formula = "VBench: mean over later frames of (cos with the first + cos with the previous) / 2, each clamped at 0; resize anti-aliased"
+        formula = "VBench: mean over later frames of (cos with the first + cos with the previous) / 2, each clamped at 0"
         return {"network": encoder.name, "resize": encoder.resize, "formula": formula}
 
     def score(self, frames: Tensor) -> Tensor:
