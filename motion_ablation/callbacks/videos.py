@@ -62,7 +62,8 @@ def add_gif(writer: SummaryWriter, tag: str, frames: Tensor, fps: float, step: i
     height, width = pixels.shape[1:3]
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue())
     writer.add_text(tag, words, step)  # opens the event file again, which a logger closes when training ends
-    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+    file_writer: Any = writer.file_writer
+    file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
 
 class VideoCallback(SampleCallback):

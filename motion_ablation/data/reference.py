@@ -14,7 +14,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from motion_ablation.data.sources import Source, caption_beside, caption_of, find_sources, refuse_copies, shortened, sidecar_of
-from motion_ablation.data.video import Window, read_clip
+from motion_ablation.data.video import read_clip
+from motion_ablation.data.window import Window
 from motion_ablation.data.world.builtin import CACHE, builtin, builtin_path, builtin_truth
 from motion_ablation.records import Cell, Clip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,12 +30,12 @@ def text_differences(backbone: UNet3DBackbone) -> dict[str, float]:
     }
 
 
-def held_out_scenes(count: int, seed: int, **fixed: str) -> list[Scene]:
+def held_out_scenes(count: int, seed: int, **fixed: Any) -> list[Scene]:
     """Scenes of different held-out appearances under a static camera."""
     rng = np.random.default_rng(seed)
     rows = appearances(held_out=True)
     chosen = [rows[row] for row in rng.permutation(len(rows))[:count]]
-    return [sample_scene(rng, shape=s, color=c, background=b, **{"camera": "static", **fixed}) for s, c, b in chosen]
+    return [sample_scene(rng, shape=s, color=c, background=b, **({"camera": "static"} | fixed)) for s, c, b in chosen]
 
 
 def encoded(backbone: UNet3DBackbone, scene: Scene, frames: int, size: int) -> Tensor:
@@ -53,7 +55,7 @@ def text_to_motion(
     shares: dict[str, list[float]] = {f"{a} / {b}": [] for a, b in OPPOSITES}
     last = torch.tensor(backbone.scheduler.config["num_train_timesteps"] - 1)
     for look, base in enumerate(held_out_scenes(looks, 41)):
-        shown = {"shape": base.shape, "color": base.color, "background": base.background, "camera": "static"}
+        shown: dict[str, Any] = {"shape": base.shape, "color": base.color, "background": base.background, "camera": "static"}
         for pair, found in zip(OPPOSITES, shares.values(), strict=True):
             means, texts = [], []
             for motion in pair:
@@ -66,7 +68,7 @@ def text_to_motion(
             true, text = means[0] - means[1], backbone.embed(texts)
             noise = torch.randn(noises, 1, *true.shape, generator=torch.Generator().manual_seed(look))
             # At pure noise the signal's share is 0, so the velocity is minus the clean video.
-            clean = -sum(backbone.denoise(z.expand(2, *true.shape), last, text) for z in noise) / noises
+            clean: Any = -sum(backbone.denoise(z.expand(2, *true.shape), last, text) for z in noise) / noises
             found.append(float(((clean[0] - clean[1]) * true).sum() / true.square().sum()))
     return {pair: float(np.mean(found)) for pair, found in shares.items()}
 

@@ -65,5 +65,5 @@ def redraw_motion_words(encoder: CLIPTextModel, tokenizer: CLIPTokenizer, scale:
     """Draws the embeddings of the words that motions and cameras are told in anew, with this root mean square, always the same ones."""
     words = sorted({word for phrase in (*MOTIONS, *CAMERAS[1:]) for word in phrase.split()} | {"camera"})
     rows = tokenizer.convert_tokens_to_ids([f"{word}</w>" for word in words])
-    table = encoder.get_input_embeddings().weight
+    table: Any = encoder.get_input_embeddings().weight
     table[rows] = torch.randn(len(rows), table.shape[1], generator=torch.Generator().manual_seed(0)).to(table) * scale

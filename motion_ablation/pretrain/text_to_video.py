@@ -91,7 +91,8 @@ class PretrainTextToVideo(L.LightningModule):
             model["unet"].load_state_dict(UNet3DConditionModel.from_pretrained(Path(start) / "unet").state_dict())
             model["text_encoder"].load_state_dict(CLIPTextModel.from_pretrained(Path(start) / "text_encoder").state_dict())
         else:
-            redraw_motion_words(model["text_encoder"], self.tokenizer, word_scale)
+            encoder: Any = model["text_encoder"]
+            redraw_motion_words(encoder, self.tokenizer, word_scale)
         self.model = model
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from motion_ablation.data.world.builtin import builtin
 from motion_ablation.data.world.shapes import parked
-from motion_ablation.evaluation.calibration.held_out import HELD_OUT, SPINS
-from motion_ablation.evaluation.calibration.ladders import REFERENCES, Rung, ladder
+from motion_ablation.evaluation.calibration.held_out import HELD_OUT
+from motion_ablation.evaluation.calibration.ladders import Rung, ladder
 from motion_ablation.evaluation.calibration.measure import Row
 from motion_ablation.evaluation.evaluator import scores_of
 from motion_ablation.metrics import METRICS
@@ -81,10 +81,9 @@ def _video(kind: str, seed: int, good: Rung, opposite: Rung, reference: Clip) ->
     return spoil(rung.frames(), torch.Generator().manual_seed(seed)) if spoil else rung.frames()
 
 
-def score_broken(names: Iterable[str] | None = None, frames: int = 16) -> list[Row]:
-    """A row per metric: its mean score of every kind of video over all references (the built-in and the held-out ones), or the set's score;
-    NaN where no video has one. Metrics whose weights are not here are left out."""
-    references = [*REFERENCES, *(name for name in HELD_OUT if name not in SPINS)] if names is None else list(names)
+def score_broken(references: Sequence[str], frames: int = 16) -> list[Row]:
+    """A row per metric: its mean score of every kind of video over references (built-in or held-out ones), or the set's score; NaN where no
+    video has one. Metrics whose weights are not here are left out."""
     samples = {kind: [sample for name in references for sample in broken_videos(kind, name, frames)] for kind in KINDS}
     rows = []
     for name in METRICS:

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from motion_ablation.evaluation.calibration.broken import KINDS, beats_good, score_broken
 from motion_ablation.evaluation.calibration.figures import draw_bias, draw_cases, draw_ladders
-from motion_ablation.evaluation.calibration.held_out import DAMAGES, HELD_OUT
+from motion_ablation.evaluation.calibration.held_out import DAMAGES, HELD_OUT, SPINS
 from motion_ablation.evaluation.calibration.ladders import REFERENCES
 from motion_ablation.evaluation.calibration.measure import (
     TARGETS,
@@ -92,7 +92,7 @@ def calibrate(
         "targets": TARGETS,
         "motion": motion,
         "held_out": held,
-        "broken": score_broken(frames=frames),
+        "broken": score_broken([*references, *(name for name in held_out if name not in SPINS)], frames),
         "cases": rank_cases(),
         "text_similarity": rank_text(),
         "appearance_leakage": rank_appearance(),

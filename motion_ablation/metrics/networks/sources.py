@@ -17,8 +17,8 @@ def content_of(source: str) -> str:
     """What determines the numbers that come of a source: the fingerprint of its files; its name where it has none, or they are missing.
 
     Args:
-        source: as encoders, features and trackers are named: ``shapes``, ``inception``, ``raft``, ``cotracker3``, also ``NAME:PATH`` and, of
-            trackers, with options (``NAME:grid=55``); or a folder, a file, or a hub id.
+        source: as encoders, features and trackers are named: ``shapes``, ``inception``, ``raft``, ``cotracker3``, also ``NAME:PATH``, and
+            trackers with options (``NAME:grid=55``); or a folder, a file, or a hub id.
     """
     kind, path, options = split_name(source)
     plain = f"{kind}:{path}" if path else kind
