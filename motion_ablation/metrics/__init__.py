@@ -26,9 +26,8 @@ from motion_ablation.metrics.prompt_colors import PromptColors
 from motion_ablation.metrics.subject_consistency import SubjectConsistency
 from motion_ablation.metrics.temporal_consistency import TemporalConsistency, temporal_consistency
 from motion_ablation.metrics.text_similarity import TextSimilarity, text_similarity
-from motion_ablation.metrics.tracking.raft import RaftTracker
-from motion_ablation.metrics.tracking.trackers import CoTracker3Tracker, OpenCVTracker, load_tracker
-from motion_ablation.metrics.tracking.tracks import Tracker, Tracks, track_videos
+from motion_ablation.metrics.tracking import CoTracker3Tracker, OpenCVTracker, RaftTracker, Tracker, Tracks, track_videos
+from motion_ablation.metrics.tracking.load import load_tracker
 from motion_ablation.metrics.trajectory_error import TrajectoryError, trajectory_error
 
 __all__ = [

@@ -30,7 +30,11 @@ def vbench_consistency(images: Tensor) -> Tensor:
 
 
 class ConsistencyMetric(PerSampleMetric):
-    """VBench's consistency under one network; subclasses say which, and load it."""
+    """VBench's consistency under one network; subclasses say which, and load it.
+
+    VBench resizes frames without anti-aliasing; here the network's own preprocessing is used, which has it. So numbers differ a little
+    where frames are larger than the network's input.
+    """
 
     reads = ("frames",)
     higher_is_better = True

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from motion_ablation.metrics.tracking.camera import LEAST, camera_motion, moved
+from motion_ablation.metrics.tracking.camera import LEAST, TRIALS, camera_motion, moved
 from motion_ablation.metrics.tracking.tracks import Tracks
 
 Array = NDArray[np.float64]
 
 STATIC = 0.02
-"""Displacements below this, in half frames, are tracking noise: 0.6 pixels of a frame of 64."""
+"""Displacements below this, in half short sides, are tracking noise: 0.6 pixels of a frame of 64."""
 REACH = 0.5
-"""How far apart, in half frames, motions may be and still count as at one place: the width of a Gaussian."""
+"""How far apart, in half short sides, motions may be and still count as at one place: the width of a Gaussian."""
 FEWEST = 3
 """Fewer moving tracks than this at one moment are taken for tracking errors."""
+MOST, TOGETHER = 0.6, 0.02
+"""An object turns and grows as one if this share of its tracks does, to this many half short sides."""
 LAGS = (1 / 8, 1 / 4, 1 / 2)
 """Displacements are taken across these shares of the video."""
 _SIDE = np.linspace(-0.9, 0.9, 6)
 GRID: Array = np.stack(np.meshgrid(_SIDE, _SIDE), -1).reshape(-1, 2)
-"""Places at which camera motions are compared."""
+"""Places at which camera motions are compared: in the square in the middle, which every frame has."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Moment:
         known: whether there are enough tracks to tell. weight: so that each length of displacement counts the same.
         camera: ``(g, 2)``, displacement of :data:`GRID` by the camera. places, steps: ``(n, 2)``, where the tracks that move by themselves
             are, and their displacements beyond the camera's.
+        spread: ``(2, 2)``, by how much the displacement changes with place, where the tracks turn or grow as one; zeros where they do not.
     """
 
     known: bool
@@ -42,6 +46,7 @@ class Moment:
     camera: Array
     places: Array
     steps: Array
+    spread: Array
 
 
 @dataclass(frozen=True)
@@ -71,17 +76,17 @@ def calibrated_motion_fidelity(generated: Tracks, source: Tracks, static: float 
     are equal, 0 where they are at right angles or only one moves, -1 where they are opposite. Numerator and denominator are summed before
     dividing, so that large motions count more than small ones and noise hardly at all. In both videos the camera (a homography that most
     tracks follow, ``tracking.camera.camera_motion``) is taken off the tracks first. Cameras are compared on a fixed
-    grid; objects by the nearest moving track of the other video, both ways: agreement is discounted by a Gaussian of their distance,
-    disagreement is not, and a motion without any counterpart is compared with rest. Camera and objects are each averaged over their
-    tracks before they are summed, so that a large quiet background cannot outweigh a small moving object; the three lengths of
-    displacement weigh the same. ``static²`` is added to
-    numerator and denominator: two still videos agree by 1.
+    grid; objects by the nearest moving track of the other video, both ways, continued to the track's own place where the other's
+    tracks turn or grow as one (else a spin would agree with itself only where the same points are tracked). Agreement is discounted by a
+    Gaussian of their distance, disagreement is not, and a motion without any counterpart is compared with rest. Camera and objects are
+    each averaged over their tracks before they are summed, so that a large quiet background cannot outweigh a small moving object; the
+    three lengths of displacement weigh the same. ``static²`` is added to numerator and denominator: two still videos agree by 1.
 
     Videos of different lengths stand for the same stretch of time: the longer is read at the shorter's relative times.
 
     Args:
         generated, source: tracks with the same ``b``; ``n`` and ``f`` may differ; tracks may begin at any frame (invisible before).
-        static: noise of a displacement. reach: width of the Gaussian. Both in half frames.
+        static: noise of a displacement. reach: width of the Gaussian. Both in half short sides.
 
     Raises:
         ValueError: for fewer than two common frames.
@@ -98,7 +103,7 @@ def motions(tracks: Tracks, frames: int, static: float = STATIC) -> list[Motion]
     picked = torch.linspace(0, tracks.points.shape[1] - 1, frames).round().long()
     points = tracks.points[:, picked].double().cpu().numpy()
     visible = tracks.visible[:, picked].cpu().numpy()
-    return [_motion(p, v, static) for p, v in zip(points, visible, strict=True)]
+    return [_motion(p, v, static, tracks.extent) for p, v in zip(points, visible, strict=True)]
 
 
 def spans(frames: int) -> Iterator[tuple[int, int]]:
@@ -110,22 +115,43 @@ def spans(frames: int) -> Iterator[tuple[int, int]]:
         yield from ((first, first + lag) for first in range(frames - lag))
 
 
-def _motion(points: Array, visible: NDArray[np.bool_], static: float) -> Motion:
+def _motion(points: Array, visible: NDArray[np.bool_], static: float, extent: tuple[float, float]) -> Motion:
     moments = []
     moves = np.zeros(points.shape[1], bool)
     for first, last in spans(len(points)):
         seen = visible[first : last + 1].all(0)
         start, end = points[first, seen], points[last, seen]
-        camera = camera_motion(start, end)
+        camera = camera_motion(start, end, extent)
         steps = end - moved(camera, start)
         moving = np.linalg.norm(steps, axis=1) >= static
         moves[np.flatnonzero(seen)[np.linalg.norm(end - start, axis=1) >= static]] = True
         if moving.sum() < FEWEST:
             moving[:] = False
         weight = 1 / (len(points) - (last - first))
-        moments.append(Moment(len(start) >= LEAST, weight, moved(camera, GRID) - GRID, start[moving], steps[moving]))
+        moments.append(
+            Moment(
+                len(start) >= LEAST,
+                weight,
+                moved(camera, GRID) - GRID,
+                start[moving],
+                steps[moving],
+                spread_of(start[moving], steps[moving]),
+            )
+        )
     ever = visible.sum(0) > 1
     return Motion(moments, float(1 - moves[ever].mean()) if ever.any() else 1.0)
+
+
+def spread_of(places: Array, steps: Array) -> Array:
+    """How the displacement of tracks changes with their place, ``(2, 2)``, if most of them turn and grow as one about any point; else 0."""
+    none: Array = np.zeros((2, 2))
+    if len(places) < LEAST:
+        return none
+    found, inliers = cv2.estimateAffinePartial2D(places, places + steps, method=cv2.RANSAC, ransacReprojThreshold=TOGETHER, maxIters=TRIALS)
+    if found is None or inliers.mean() < MOST:
+        return none
+    spread: Array = found[:, :2] - np.eye(2)
+    return spread
 
 
 def agreement(mine: Motion, theirs: Motion, static: float = STATIC, reach: float = REACH) -> Agreement:
@@ -159,6 +185,6 @@ def _one_way(a: Moment, b: Moment, reach: float) -> tuple[float, float]:
     apart = np.linalg.norm(a.places[:, None] - b.places[None], axis=-1)
     nearest = apart.argmin(1)
     near = np.exp(-0.5 * (apart.min(1) / reach) ** 2)
-    other = b.steps[nearest]
+    other = b.steps[nearest] + (a.places - b.places[nearest]) @ b.spread.T
     shared = 2 * (a.steps * other).sum(1)
     return float(np.where(shared > 0, near * shared, shared).mean()), own + float((other**2).sum(1).mean())

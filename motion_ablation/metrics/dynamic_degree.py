@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from motion_ablation.metrics.base import METRICS
-from motion_ablation.metrics.track_metric import TrackMetric
+from motion_ablation.metrics.track_metric import MotionMetric
 from motion_ablation.metrics.tracking.tracks import Tracks
 
 FASTEST = 0.05
@@ -14,7 +14,7 @@ SHARE = 1 / 8
 
 
 def dynamic_degree(tracks: Tracks) -> Tensor:
-    """How far the fastest points travel in the clip, in half-frames.
+    """How far the fastest points travel in the clip, in half short sides.
 
     The mean, over all starts, of the displacement across an eighth of the clip (at least one step) of the fastest 5 % of the points that
     are seen at both ends of it; scaled to the whole clip. A clip sampled at another rate gives about the same number, as both the stretch
@@ -42,19 +42,19 @@ def dynamic_degree(tracks: Tracks) -> Tensor:
 
 
 @METRICS.register("dynamic_degree")
-class DynamicDegree(TrackMetric):
-    """How far the fastest 5 % of a video's points travel in the clip, in half-frames, from 0 up; a frozen video scores 0.
+class DynamicDegree(MotionMetric):
+    """How far the fastest 5 % of a video's points travel in the clip, in half short sides, from 0 up; a frozen video scores 0.
 
-    More is not better by itself: compare with the reference's own. A video in which every track is lost scores 0, with a warning.
+    More is not better by itself: compare with the reference's own. A video that lost 90 % of its tracks or more has no score.
 
     Args:
-        tracker: ``opencv``, ``raft``, ``cotracker3``, a name with ``:PATH`` of the weights, or a ``Tracker``.
+        tracker: ``opencv``, ``raft``, ``cotracker3``, each also ``NAME:PATH`` of the weights or ``NAME:grid=55``, or a ``Tracker``.
     """
 
     name = "dynamic_degree"
     higher_is_better = None
     range = (0.0, float("inf"))
-    unit = "half-frames per clip"
+    unit = "half short sides per clip"
     formula = "mean displacement across 1/8 of the clip of the fastest 5 % of visible points, scaled to the clip"
 
     def of_tracks(self, tracks: Tracks) -> Tensor:

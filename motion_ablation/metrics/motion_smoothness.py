@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from motion_ablation.metrics.base import METRICS
-from motion_ablation.metrics.track_metric import TrackMetric
+from motion_ablation.metrics.track_metric import MotionMetric
 from motion_ablation.metrics.tracking.tracks import Tracker, Tracks
 
 STATIC = 2e-3
@@ -41,15 +41,15 @@ def motion_smoothness(tracks: Tracks, static: float = STATIC) -> Tensor:
 
 
 @METRICS.register("motion_smoothness")
-class MotionSmoothness(TrackMetric):
+class MotionSmoothness(MotionMetric):
     """One minus the relative change of velocity of a video's tracks, in [0, 1]; higher is better, but a frozen video scores 1.
 
     Compare at one frame rate, and read it beside ``dynamic_degree``. (VBench asks a frame interpolation network instead.)
-    A video in which every track is lost scores 0, with a warning.
+    A video that lost 90 % of its tracks or more has no score.
 
     Args:
-        tracker: ``opencv``, ``raft``, ``cotracker3``, a name with ``:PATH`` of the weights, or a ``Tracker``.
-        static: two steps that are both shorter than this, in units of half the frame, count as standing still.
+        tracker: ``opencv``, ``raft``, ``cotracker3``, each also ``NAME:PATH`` of the weights or ``NAME:grid=55``, or a ``Tracker``.
+        static: two steps that are both shorter than this, in half short sides, count as standing still.
     """
 
     name = "motion_smoothness"

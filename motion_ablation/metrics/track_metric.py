@@ -1,79 +1,145 @@
-"""What the metrics of a video's own tracks share."""
+"""What the metrics of a video's tracks share: one tracking pass, what became of the tracks, and when there is no score."""
 
 from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from motion_ablation.metrics.base import PerSampleMetric, check_frames
+from motion_ablation.metrics.tracking.load import load_tracker
 from motion_ablation.metrics.tracking.restarted import Restarted
-from motion_ablation.metrics.tracking.trackers import load_tracker
 from motion_ablation.metrics.tracking.tracks import Tracker, Tracks, track_videos
+
+MOST_LOST = 0.9
+"""A video whose tracks are lost by this share has no score: too little of it was judged."""
+TOO_MANY_LOST = f"videos that lost {MOST_LOST:.0%} of their tracks or more have no score"
+SUMS = ("gone", "still", "found", "videos", "withheld")
+
+
+class Judged(NamedTuple):
+    """What a batch of videos gives, each ``(b,)``.
+
+    Attributes:
+        scores: NaN where withheld. gone: share of the tracks lost before their end. found: number of tracks. still: share that never moves.
+    """
+
+    scores: Tensor
+    gone: Tensor
+    found: Tensor
+    still: Tensor
 
 
 class TrackMetric(PerSampleMetric):
-    """A score of how a video's points move; subclasses give :meth:`of_tracks`.
+    """A score of how a video's points move.
 
-    A video in which no track can be followed has no evidence of motion: it scores 0, and a warning tells.
+    A video that lost 90 % of its tracks or more has no score: NaN, left out of the mean; a warning and the protocol tell.
 
     Args:
-        tracker: ``opencv``, ``raft``, ``cotracker3``, a name with ``:PATH`` of the weights, or a ``Tracker``.
+        tracker: ``opencv``, ``raft``, ``cotracker3``, each also ``NAME:PATH`` of the weights or ``NAME:grid=55``, or a ``Tracker``.
+        restarted: whether points are chosen anew four times in the clip.
 
     Attributes:
-        frames_needed: a track is followed for so many frames, or it tells nothing. formula: for the protocol.
-        lost: sum over the videos of the fraction of their tracks that was lost before its end.
+        formula: for the protocol. gone, still, found, videos, withheld: sums over the videos, see :class:`Judged`.
     """
 
-    reads = ("frames",)
     sources = ("tracker",)
-    frames_needed: int = 2
     formula: str
-    lost: Tensor
+    gone: Tensor
+    still: Tensor
+    found: Tensor
+    videos: Tensor
+    withheld: Tensor
 
-    def __init__(self, tracker: str | Tracker = "opencv") -> None:
+    def __init__(self, tracker: str | Tracker = "opencv", restarted: bool = True) -> None:
         super().__init__()
-        self.add_state("lost", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        # The same tracks as motion fidelity's: one pass serves all.
-        self._tracker = (Restarted(load_tracker(tracker) if isinstance(tracker, str) else tracker),)
-        self._lost_share: float | None = None
+        for name in SUMS:
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        plain = load_tracker(tracker) if isinstance(tracker, str) else tracker
+        # Restarted trackers of one tracker are equal: one pass serves all metrics.
+        self._tracker: tuple[Tracker] = (Restarted(plain) if restarted else plain,)
+        self._sums: dict[str, float] = {}
 
     @property
     def protocol(self) -> dict[str, object]:
-        """Tracker and formula; after ``compute`` also the mean fraction of tracks that were lost before their end."""
+        """Tracker and formula; once videos are scored also the mean number of tracks and the mean share of them that was lost."""
         stated: dict[str, object] = {"tracker": self._tracker[0].name, "formula": self.formula}
-        if self._lost_share is not None:
-            stated["lost_tracks"] = self._lost_share
+        sums = self._sums or self._own_sums()
+        if sums["videos"]:
+            stated["tracks"] = round(sums["found"] / sums["videos"], 1)
+            stated["lost_tracks"] = round(sums["gone"] / sums["videos"], 3)
+            if sums["withheld"]:
+                stated |= {"withheld_videos": int(sums["withheld"]), "warning": TOO_MANY_LOST}
         return stated
+
+    @abstractmethod
+    def judge(self, *videos: Tensor) -> Judged:
+        """Scores and tracks of checked videos, in the order of :attr:`reads`."""
+
+    def score(self, *videos: Tensor) -> Tensor:
+        """The score of each video ``(b, f, 3, h, w)``: ``(b,)``; ``ValueError`` for too few frames."""
+        return self._judge(*videos).scores
+
+    def update(self, *videos: Tensor, **named: Tensor) -> None:
+        """Adds a batch of videos."""
+        judged = self._judge(*videos, *(named[name] for name in self.reads if name in named))
+        sums = (judged.gone, judged.still, judged.found, torch.ones_like(judged.gone), judged.scores.isnan())
+        for name, values in zip(SUMS, sums, strict=True):
+            setattr(self, name, getattr(self, name) + values.double().sum().to(self.gone.device))
+        self._sums = {}
+        self.add(judged.scores)
+
+    def compute(self) -> Tensor:
+        """Mean score of all videos that have one, a float64 scalar."""
+        self._sums = self._own_sums()  # of all processes: torchmetrics has joined them here
+        return super().compute()
+
+    def reset(self) -> None:
+        """Forgets all videos."""
+        super().reset()
+        self._sums = {}
+
+    def _own_sums(self) -> dict[str, float]:
+        return {name: float(getattr(self, name)) for name in SUMS}
+
+    def _judge(self, *videos: Tensor) -> Judged:
+        names = ("frames", "reference")
+        judged = self.judge(*(check_frames(video, name) for video, name in zip(videos, names, strict=False)))
+        withheld = judged.scores.isnan()
+        if withheld.any():
+            message = f"{self.name.replace('_', ' ')}: no score for {int(withheld.sum())} of {len(withheld)} videos; {TOO_MANY_LOST}"
+            warnings.warn(message, stacklevel=4)
+        return judged
+
+    def track(self, frames: Tensor) -> tuple[Tracks, Tensor]:
+        """Tracks of videos, and the share of each video's that is lost before its end."""
+        (tracker,) = self._tracker
+        tracks = track_videos(tracker, frames)
+        return tracks, tracker.lost(tracks) if isinstance(tracker, Restarted) else tracks.lost
+
+
+class MotionMetric(TrackMetric):
+    """A score of how one video's points move; subclasses give :meth:`of_tracks`.
+
+    Attributes:
+        frames_needed: a track is followed for so many frames, or it tells nothing.
+    """
+
+    reads = ("frames",)
+    frames_needed: int = 2
 
     @abstractmethod
     def of_tracks(self, tracks: Tracks) -> Tensor:
         """The score of each video, ``(b,)``; that of a video without a track to follow is not read."""
 
-    def score(self, frames: Tensor) -> Tensor:
-        """``(b, f, 3, h, w)`` to ``(b,)``; ``ValueError`` for too few frames."""
-        return self._measure(frames)[0]
-
-    def update(self, frames: Tensor) -> None:
-        """Adds a batch of videos."""
-        scores, tracks = self._measure(frames)
-        self.lost = self.lost + self._tracker[0].lost(tracks).double().sum().to(self.lost.device)
-        self.add(scores)
-
-    def compute(self) -> Tensor:
-        """Mean score of all videos, a float64 scalar."""
-        self._lost_share = float(self.lost / self.count) if self.count else None
-        return super().compute()
-
-    def _measure(self, frames: Tensor) -> tuple[Tensor, Tracks]:
-        frames = check_frames(frames)
+    def judge(self, *videos: Tensor) -> Judged:
+        (frames,) = videos
         if frames.shape[1] < self.frames_needed:
             raise ValueError(f"{self.name.replace('_', ' ')} needs at least {self.frames_needed} frames, not {frames.shape[1]}")
-        tracks = track_videos(self._tracker[0], frames)
+        tracks, gone = self.track(frames)
         followed = tracks.visible.unfold(1, self.frames_needed, 1).all(-1).flatten(1).any(1)
-        if not followed.all():
-            few = f"{int((~followed).sum())} of {len(followed)}"
-            warnings.warn(f"{self.name.replace('_', ' ')}: no track to follow in {few} videos; they score 0", stacklevel=4)
-        return torch.where(followed, self.of_tracks(tracks), 0.0), tracks
+        scores = self.of_tracks(tracks).where(followed & (gone < MOST_LOST), torch.nan)
+        return Judged(scores, gone, tracks.exist.sum(-1), torch.zeros_like(gone))

@@ -89,6 +89,37 @@ def test_speed_direction_and_delay_lower_the_score_step_by_step() -> None:
     assert turned == sorted(turned, reverse=True) and turned[-1] < -0.6
 
 
+def test_a_spin_agrees_where_other_points_of_it_are_tracked() -> None:
+    """The same rotation of two objects that share no tracked point, and the opposite one."""
+    rng = np.random.default_rng(0)
+
+    def spinning(angle: float, seed: int) -> Tracks:
+        background = np.random.default_rng(seed).uniform(-1, 1, (200, 2))
+        on_object = rng.uniform(-0.35, 0.35, (12, 2))
+        points = []
+        for t in np.linspace(0, angle, 16):
+            turn = np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]])
+            points.append(np.concatenate([background[np.abs(background).max(1) > 0.5], on_object @ turn]))
+        found = torch.from_numpy(np.stack(points))[None]
+        return Tracks(found, torch.ones(found.shape[:3], dtype=torch.bool))
+
+    reference = spinning(4.7, 1)
+    assert score(spinning(4.7, 2), reference) > 0.9 and score(spinning(0, 3), reference) < 0.1
+    assert score(spinning(-4.7, 4), reference) < -0.6
+
+
+@pytest.mark.parametrize("shape", ["square", "triangle", "star"])
+def test_a_spin_is_seen_in_another_shape(shape: str) -> None:
+    def video(motion: str, shape: str, color: str) -> torch.Tensor:
+        scene = Scene(shape, color, "green" if color == "yellow" else "cyan", motion=motion, radius=0.4, start=(0.1, 0.0))
+        return torch.from_numpy(render(scene, 16)[0])[None]
+
+    metric, reference = MotionFidelity(), video("spinning", "square", "yellow")
+    assert metric.score(video("spinning", shape, "red"), reference).item() > 0.5
+    assert abs(metric.score(video("standing still", shape, "red"), reference).item()) < 0.1
+    assert metric.score(video("spinning", shape, "red").flip(1), reference).item() < -0.3
+
+
 def test_static_tracks_are_reported() -> None:
     case = next(case for case in CASES if case.name == "object under a static camera")
     moving = (case.reference.points[0].diff(dim=0).norm(dim=-1).sum(0) > 0.1).double().mean().item()

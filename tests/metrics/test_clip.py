@@ -16,7 +16,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, C
 from motion_ablation.metrics import METRICS, ClipEncoder, InceptionFeatures, TemporalConsistency, TextSimilarity, embed_videos
 from motion_ablation.metrics.networks.encoders import load_encoder, load_features
 from motion_ablation.metrics.networks.preprocessing import Preprocessing
-from motion_ablation.metrics.tracking.trackers import CoTracker3Tracker
+from motion_ablation.metrics.tracking.cotracker3 import CoTracker3Tracker
 from motion_ablation.weights import MissingWeights
 
 

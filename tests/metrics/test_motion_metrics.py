@@ -123,9 +123,9 @@ def test_on_the_built_in_world() -> None:
 
 def test_lost_tracks_are_told() -> None:
     metric = DynamicDegree()
-    with pytest.warns(UserWarning, match="dynamic degree: no track to follow in 1 of 1 videos"):
+    with pytest.warns(UserWarning, match="dynamic degree: no score for 1 of 1 videos"):
         metric.update(torch.full((1, 4, 3, 32, 32), 0.5))
-    assert metric.compute() == 0 and metric.protocol["lost_tracks"] == 1
+    assert metric.compute().isnan() and metric.protocol["lost_tracks"] == metric.protocol["withheld_videos"] == 1
     metric.reset()
     metric.update(video())
     metric.compute()

@@ -49,6 +49,21 @@ def test_lost_is_what_is_not_seen_at_the_end() -> None:
     assert Tracks(torch.zeros(1, 3, 0, 2), torch.zeros(1, 3, 0).bool()).lost.tolist() == [1]
 
 
+def test_options_by_name() -> None:
+    """``NAME:option=number``: points per side, say; they are part of the tracker's name in protocols, and of its pass."""
+    tracker = load_tracker("opencv:grid=5,corners=0")
+    assert tracker(torch.rand(1, 2, 3, 24, 40)).points.shape == (1, 2, 25, 2) and tracker.name == "opencv, grid 5, corners 0"
+    assert load_tracker("opencv:grid=5,corners=0") is tracker and load_tracker("opencv").name == "opencv, grid 12, corners 48"
+    raft = load_tracker("raft:~/a,b=c/raft_small.pth,grid=9")
+    assert isinstance(raft, RaftTracker) and raft.grid == 9 and str(raft.path).endswith("/a,b=c/raft_small.pth")
+    assert load_tracker("cotracker3:grid=30").name == "cotracker3, grid 30"
+    with pytest.raises(UnknownName, match="tracker 'opencv' has no option 'gird'. Options: grid, corners"):
+        load_tracker("opencv:gird=5")
+    for wrong in ("opencv:weights.pth", "opencv:grid=many", "opencvv:grid=5"):
+        with pytest.raises(UnknownName, match=f"unknown tracker '{wrong}'. Write, for example, opencv,"):
+            load_tracker(wrong)
+
+
 def shift(x: float, y: float) -> FlowFunction:
     """The flow of frames that move by ``(x, y)`` pixels a step; backwards it moves back. Frame t of the test's videos is as bright as t."""
 

@@ -206,10 +206,16 @@ def render(scene: Scene, frames: int = 16, size: int = 64, times: Array | None =
     return draw(scene, truth, size), truth
 
 
-def draw(scene: Scene, truth: Truth, size: int = 64) -> Array:
-    """Draws the scene's appearance in any motion: ``(f, 3, size, size)`` float32 in ``[0, 1]``."""
-    axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
-    x, y = axis[None, None, :], axis[None, :, None]
+def draw(scene: Scene, truth: Truth, size: int | tuple[int, int] = 64) -> Array:
+    """Draws the scene's appearance in any motion: ``(f, 3, h, w)`` float32 in ``[0, 1]``.
+
+    Args:
+        size: side in pixels, or ``(h, w)``; the short side spans ``[-1, 1]``, the long one more.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    short = min(height, width)
+    across, down = (((np.arange(n, dtype=np.float32) + 0.5) / n * 2 - 1) * np.float32(n / short) for n in (width, height))
+    x, y = across[None, None, :], down[None, :, None]
     zoom = truth.zoom[:, None, None]
     world_x, world_y = x / zoom + truth.pan[:, 0, None, None], y / zoom + truth.pan[:, 1, None, None]
     texture = np.mean([np.sin(kx * world_x + ky * world_y + phase) for kx, ky, phase in scene.waves], axis=0)
@@ -219,9 +225,14 @@ def draw(scene: Scene, truth: Truth, size: int = 64) -> Array:
     cos, sin = np.cos(truth.angle)[:, None, None], np.sin(truth.angle)[:, None, None]
     radius = truth.scale[:, None, None]
     distance = signed_distance(scene.shape, (dx * cos + dy * sin) / radius, (dy * cos - dx * sin) / radius) * radius
-    alpha = np.clip(0.5 - distance * size / 2, 0, 1)[:, None]
+    alpha = np.clip(0.5 - distance * short / 2, 0, 1)[:, None]
     color = np.asarray(COLORS[scene.color], np.float32)[None, :, None, None]
     return np.clip(background * (1 - alpha) + color * alpha, 0, 1).astype(np.float32)
+
+
+def parked(shape: str, color: str, background: str, frames: int = 16, size: int = 64) -> Array:
+    """A video ``(f, 3, size, size)`` of an object that stands in the frame's middle: what a path metric gives for no motion at all."""
+    return render(Scene(shape, color, background), frames, size)[0]
 
 
 def signed_distance(shape: str, x: Array, y: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from motion_ablation.data.world.shapes import COLORS, SHAPES, Scene, Truth, draw
 Array = NDArray[np.floating]
 
 REFERENCES = ("orbit", "slide", "bounce", "zoom", "pan")
-_RIM = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+RIM = np.linspace(0, 2 * np.pi, 8, endpoint=False)
 _GRID = np.stack(np.meshgrid(np.linspace(-0.9, 0.9, 4), np.linspace(-0.9, 0.9, 4)), -1).reshape(-1, 2)
 
 
@@ -29,7 +29,7 @@ class Rung:
         reference: name of the built-in reference. family: how its motion departs: ``right``, ``perturbed``, ``slower``, ``delayed``,
             ``turned``, ``mirrored``, ``opposite`` or ``none``. degree: how far, in the family's own unit.
         look: 0 for the reference's own appearance, else the number of another one. scene, truth: what is drawn.
-        error: true motion error, see :func:`motion_error`.
+        error: true motion error, see :func:`motion_error`, or another that was asked for.
     """
 
     reference: str
@@ -40,29 +40,29 @@ class Rung:
     truth: Truth
     error: float
 
-    def frames(self, size: int = 64) -> Tensor:
-        """The video, ``(f, 3, size, size)`` in ``[0, 1]``."""
+    def frames(self, size: int | tuple[int, int] = 64) -> Tensor:
+        """The video, ``(f, 3, h, w)`` in ``[0, 1]``; size: side, or height and width."""
         return torch.from_numpy(draw(self.scene, self.truth, size))
 
 
 def motion_error(truth: Truth, other: Truth) -> float:
-    """Mean distance, in half frames, between the paths of corresponding points, each from its own start: half object, half camera.
+    """Mean distance, in half short sides, between the paths of corresponding points, each from its own start: half object, half camera.
 
     Object: its centre and 8 points of its rim, in the world, which the camera does not move. Camera: 16 world points that start on a grid,
     on the screen. Averaged over points and frames. Where a motion happens is no part of its error.
     """
-    paths = [_object_points(t) for t in (truth, other)], [_world_points(t, truth) for t in (truth, other)]
+    paths = [_object_points(t) for t in (truth, other)], [world_points(t, truth) for t in (truth, other)]
     return float(np.mean([np.linalg.norm((a - a[:1]) - (b - b[:1]), axis=-1).mean() for a, b in paths]))
 
 
 def _object_points(truth: Truth) -> Array:
-    turn = truth.angle[:, None] + _RIM
+    turn = truth.angle[:, None] + RIM
     rim = (truth.scale / truth.zoom)[:, None, None] * np.stack([np.cos(turn), np.sin(turn)], -1)
     center = truth.center / truth.zoom[:, None] + truth.pan
     return np.concatenate([center[:, None], center[:, None] + rim], 1)
 
 
-def _world_points(truth: Truth, first: Truth) -> Array:
+def world_points(truth: Truth, first: Truth) -> Array:
     """Paths on screen of the world points that the first frame of ``first`` shows at the grid."""
     world = _GRID / first.zoom[0] + first.pan[0]
     points: Array = (world[None] - truth.pan[:, None]) * truth.zoom[:, None, None]
@@ -77,17 +77,28 @@ def motion_ladder(reference: str, frames: int = 16, looks: int = 3) -> Iterator[
     scene = builtin(reference).scene
     if scene is None:
         raise ValueError(f"'{reference}' is a real clip: its true motion is not known. Choose among {', '.join(REFERENCES)}")
+    yield from ladder(reference, scene, frames, looks)
+
+
+def ladder(
+    name: str,
+    scene: Scene,
+    frames: int = 16,
+    looks: int = 3,
+    ease: float = 1.0,
+    error: Callable[[Truth, Truth], float] = motion_error,
+) -> Iterator[Rung]:
+    """The ladder of any scene; its motion runs at the times ``t ** ease``."""
     times = np.linspace(0, 1, frames)
-    right = truth_at(scene, times)
+    right = truth_at(scene, times**ease)
     for look in range(looks):
         worn = scene if look == 0 else _another_look(scene, look)
-        for family, degree, truth in _departures(scene, right, times):
-            error = motion_error(right, truth)
-            if family == "right" or error > 1e-6:
-                yield Rung(reference, family, degree, look, worn, truth, error)
+        for family, degree, truth in _departures(scene, right, times, ease):
+            if family == "right" or motion_error(right, truth) > 1e-6:
+                yield Rung(name, family, degree, look, worn, truth, error(right, truth))
 
 
-def _departures(scene: Scene, right: Truth, times: Array) -> Iterator[tuple[str, float, Truth]]:
+def _departures(scene: Scene, right: Truth, times: Array, ease: float) -> Iterator[tuple[str, float, Truth]]:
     yield "right", 0.0, right
     for spread in (0.03, 0.06, 0.12, 0.24):
         rng = np.random.default_rng(round(1000 * spread))
@@ -95,9 +106,9 @@ def _departures(scene: Scene, right: Truth, times: Array) -> Iterator[tuple[str,
         noise = np.apply_along_axis(np.convolve, 0, rng.normal(0, spread, (len(times) + 2, 2)), np.ones(3) / 3**0.5, "valid")
         yield "perturbed", spread, replace(right, center=right.center + noise)
     for speed in (0.75, 0.5, 0.25):
-        yield "slower", speed, truth_at(scene, times * speed)
+        yield "slower", speed, truth_at(scene, (times * speed) ** ease)
     for share in (0.125, 0.25, 0.5):
-        yield "delayed", share, truth_at(scene, np.clip(times - share, 0, 1))
+        yield "delayed", share, truth_at(scene, np.clip(times - share, 0, 1) ** ease)
     for angle in (30, 60, 90, 135):
         yield "turned", angle, _turned(right, np.deg2rad(angle))
     yield "mirrored", 1.0, _mirrored(right)
@@ -133,8 +144,10 @@ def _middle(path: Array) -> Array:
 
 
 def _another_look(scene: Scene, look: int) -> Scene:
-    """A scene of the same motion that shares no attribute with this one, and another texture."""
-    shapes, colors = [s for s in SHAPES if s != scene.shape], [c for c in COLORS if c not in (scene.color, scene.background)]
+    """A scene of the same motion that shares no attribute with this one, and another texture; if it spins, of a shape that shows it."""
+    round_ones = ("circle", "ring") if scene.motion == "spinning" else ()
+    shapes = [s for s in SHAPES if s != scene.shape and s not in round_ones]
+    colors = [c for c in COLORS if c not in (scene.color, scene.background)]
     rng = np.random.default_rng(look)
     color, background = rng.choice(colors, 2, replace=False)
     waves = tuple((float(6 * np.cos(a)), float(6 * np.sin(a)), float(rng.uniform(0, 6))) for a in (look, look + np.pi / 2))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from motion_ablation.evaluation.evaluator import scores_of
 from motion_ablation.metrics import METRICS, PerSampleMetric, frechet_from_features, load_features, motion_fidelity
 from motion_ablation.metrics.calibrated_motion import calibrated_motion_fidelity
 from motion_ablation.metrics.kid import kernel_distance
-from motion_ablation.metrics.motion_fidelity import PROTOCOLS, dmt_motion_fidelity
+from motion_ablation.metrics.motion_fidelity import PROTOCOLS, STILL, dmt_motion_fidelity
 from motion_ablation.records import Clip, Sample
 from motion_ablation.weights import MissingWeights
 
@@ -71,8 +72,9 @@ def rank_motion(
 
     Returns:
         Rows ``reference, family, degree, look, error, <metric>...``; and per metric ``metric``, ``spearman`` with the true error (mean over
-        references and looks), ``worst`` (the one nearest to, or beyond, no relation) and where, and ``separation`` of the right motion
-        from none and from the opposite, in standard errors of the difference over references and looks.
+        references and looks) and its t interval over references ``low`` and ``high``, ``worst`` (the one nearest to, or beyond, no
+        relation) and where, and ``separation`` of the right motion from none and from the opposite, in standard errors of the difference
+        over references and looks.
     """
     metrics = motion_metrics(trackers)
     rows: list[Row] = []
@@ -90,13 +92,15 @@ def _truth(rung: Rung) -> Row:
 
 def _ranking(rows: list[Row], metric: str) -> Row:
     ladders = {(row["reference"], row["look"]) for row in rows}
-    found = {}
+    found: dict[tuple[str, int], float] = {}
     for ladder in sorted(ladders):
         rungs = [row for row in rows if (row["reference"], row["look"]) == ladder]
-        found[ladder] = _spearman([row["error"] for row in rungs], [row[metric] for row in rungs])
+        found[ladder] = spearman([row["error"] for row in rungs], [row[metric] for row in rungs])
     mean = float(np.mean(list(found.values())))
     worst = min(found, key=lambda ladder: np.sign(mean) * found[ladder])
-    result: Row = {"spearman": mean, "worst": found[worst], "worst_at": f"{worst[0]}, look {worst[1]}"}
+    by_reference = [np.mean([found[ladder] for ladder in found if ladder[0] == name]) for name in sorted({name for name, _ in ladders})]
+    _, low, high = interval([float(value) for value in by_reference])
+    result: Row = {"spearman": mean, "low": low, "high": high, "worst": found[worst], "worst_at": f"{worst[0]}, look {worst[1]}"}
     for other in ("none", "opposite"):
         differences = [_mean(rows, metric, ladder, "right") - _mean(rows, metric, ladder, other) for ladder in sorted(ladders)]
         result[f"right_minus_{other}"] = float(np.mean(differences))
@@ -105,12 +109,26 @@ def _ranking(rows: list[Row], metric: str) -> Row:
 
 
 def _mean(rows: list[Row], metric: str, ladder: tuple[str, int], family: str) -> float:
-    return float(np.mean([row[metric] for row in rows if (row["reference"], row["look"]) == ladder and row["family"] == family]))
+    return float(np.nanmean([row[metric] for row in rows if (row["reference"], row["look"]) == ladder and row["family"] == family]))
 
 
-def _spearman(truth: Sequence[float], scores: Sequence[float]) -> float:
-    """Rank correlation; 0 where all scores are the same."""
-    return 0.0 if np.ptp(scores) == 0 else float(spearmanr(truth, scores).statistic)
+def spearman(truth: Sequence[float], scores: Sequence[float]) -> float:
+    """Rank correlation over the videos that have a score; 0 where all scores are the same, NaN for fewer than three."""
+    known = ~np.isnan(scores)
+    if known.sum() < 3:
+        return float("nan")
+    own = np.asarray(scores)[known]
+    return 0.0 if np.ptp(own) == 0 else float(spearmanr(np.asarray(truth)[known], own).statistic)
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Mean and its t interval over references; without width NaN for fewer than two."""
+    known = np.asarray([value for value in values if not np.isnan(value)])
+    mean = float(known.mean()) if len(known) else float("nan")
+    if len(known) < 2:
+        return mean, float("nan"), float("nan")
+    half = float(stats.t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5)
+    return mean, mean - half, mean + half
 
 
 def rank_cases() -> list[Row]:
@@ -121,6 +139,7 @@ def rank_cases() -> list[Row]:
         for which, tracks in (("same", case.same), ("other", case.other)):
             row[f"calibrated {which}"] = calibrated_motion_fidelity(tracks, case.reference)[0].score
             row[f"two_way {which}"] = motion_fidelity(tracks, case.reference).item()
+            row[f"two_way_static {which}"] = motion_fidelity(tracks, case.reference, STILL).item()
             row[f"dmt {which}"] = dmt_motion_fidelity(tracks, case.reference).item()
         rows.append(row)
     return rows
@@ -144,9 +163,9 @@ def rank_appearance() -> Row:
 
 def _levels(levels: list[int], scores: list[float]) -> Row:
     groups = [slice(first, first + 4) for first in range(0, len(levels), 4)]
-    each = [_spearman(levels[group], scores[group]) for group in groups]
+    each = [spearman(levels[group], scores[group]) for group in groups]
     means = {str(level): float(np.mean([s for s, at in zip(scores, levels, strict=True) if at == level])) for level in range(4)}
-    return {"spearman": float(np.mean(each)), "pooled": _spearman(levels, scores), "videos": len(groups), "means": means}
+    return {"spearman": float(np.mean(each)), "pooled": spearman(levels, scores), "videos": len(groups), "means": means}
 
 
 def sensitivity(references: Sequence[str], trackers: Sequence[str], frames: int = 16) -> list[Row]:

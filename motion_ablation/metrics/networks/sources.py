@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from motion_ablation.metrics.networks.inception import find_inception, weights_file
+from motion_ablation.metrics.tracking.cotracker3 import COTRACKER_FILE, find_cotracker
+from motion_ablation.metrics.tracking.load import split_name
 from motion_ablation.metrics.tracking.raft import find_raft
-from motion_ablation.metrics.tracking.trackers import COTRACKER_FILE, find_cotracker
 from motion_ablation.weights import HOME, MissingWeights, find_folder, fingerprint
 
 NOTHING = ("opencv", "reference")  # a tracker without weights; the set that a run brings
@@ -16,14 +17,16 @@ def content_of(source: str) -> str:
     """What determines the numbers that come of a source: the fingerprint of its files; its name where it has none, or they are missing.
 
     Args:
-        source: as encoders, features and trackers are named: ``shapes``, ``inception``, ``raft``, ``cotracker3``, also ``NAME:PATH``; or a
-            folder, a file, or a hub id.
+        source: as encoders, features and trackers are named: ``shapes``, ``inception``, ``raft``, ``cotracker3``, also ``NAME:PATH``, and
+            trackers with options (``NAME:grid=55``); or a folder, a file, or a hub id.
     """
+    kind, path, options = split_name(source)
+    plain = f"{kind}:{path}" if path else kind
     try:
-        place = _place_of(source)
+        place = _place_of(plain)
     except MissingWeights:
         return source
-    return fingerprint(place) if place else source
+    return " ".join([fingerprint(place) if place else plain, *(f"{name}={value}" for name, value in options.items())])
 
 
 def _place_of(source: str) -> Path | None:

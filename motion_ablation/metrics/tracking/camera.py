@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 TOLERANCE = 0.012
-"""Largest distance, in half frames, between a track's end and where the camera's motion takes its start."""
+"""Largest distance, in half short sides, between a track's end and where the camera's motion takes its start."""
 TRIALS = 500
 LEAST = 8
 """Tracks that a fit needs."""
@@ -19,11 +19,11 @@ SIMPLER = 0.9
 """A simpler model is taken if this share of the best one's inliers follows it too."""
 
 
-def camera_motion(start: Array, end: Array) -> Array:
+def camera_motion(start: Array, end: Array, extent: tuple[float, float] = (1.0, 1.0)) -> Array:
     """The simplest of no motion, similarity and homography that explains the tracks; RANSAC, with a fixed seed inside OpenCV.
 
     Args:
-        start, end: ``(n, 2)``, the same points in two frames, ``(x, y)`` in ``[-1, 1]``.
+        start, end: ``(n, 2)``, the same points in two frames, ``(x, y)`` in half short sides. extent: the frame's right and lower edges.
 
     Returns:
         ``(3, 3)``, the homography from ``start`` to ``end``; the identity where fewer than 8 tracks, or tracks in too small a
@@ -43,7 +43,7 @@ def camera_motion(start: Array, end: Array) -> Array:
     most = max(int(inliers.sum()) for inliers in followed)
     for model, inliers in zip(candidates, followed, strict=True):
         if inliers.sum() >= SIMPLER * most:
-            return model if _cells(start[inliers]) >= COVERED else still
+            return model if _cells(start[inliers] / extent) >= COVERED else still
     return still
 
 
@@ -56,6 +56,6 @@ def moved(homography: Array, points: Array) -> Array:
 
 
 def _cells(points: Array) -> int:
-    """How many cells of the frame hold a point."""
+    """How many cells of the frame hold a point; its edges lie at ±1."""
     cell = np.clip(((points + 1) / 2 * CELLS).astype(int), 0, CELLS - 1)
     return len({tuple(place) for place in cell.tolist()})

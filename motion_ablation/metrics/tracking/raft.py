@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motion_ablation.metrics.tracking.tracks import Tracks
+from motion_ablation.metrics.tracking.tracks import TRACKERS, Tracks
 from motion_ablation.weights import HOME, find_file
 
 FlowFunction = Callable[[Tensor, Tensor], Tensor]
@@ -56,6 +56,7 @@ def _at(flow: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(flow[None], points[None, None], mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0].T
 
 
+@TRACKERS.register("raft")
 class RaftTracker:
     """A regular grid of first-frame points, followed by RAFT's flow; the network is loaded at first use, frozen.
 
@@ -80,7 +81,7 @@ class RaftTracker:
         self._flow: FlowFunction | None = None
         self._network: Any = None
         if weights is None or isinstance(weights, str | Path):
-            self.name = f"raft {Path(weights).name}" if weights else "raft"
+            self.name = f"raft {Path(weights).name if weights else ''}".strip() + f", grid {grid}"
             self.path = Path(weights).expanduser() if weights else None
         else:
             self.name = f"flow {getattr(weights, '__name__', type(weights).__name__)}"

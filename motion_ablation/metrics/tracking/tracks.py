@@ -1,7 +1,8 @@
 """What a tracker gives, and the one pass per video that all metrics share.
 
-Coordinates are ``(x, y)`` in ``[-1, 1]``, x to the right, y downwards; the frame's outer edges lie at ±1, so that the
-centre of pixel ``i`` of ``w`` is at ``(2 i + 1) / w - 1``. Tracks of videos of different sizes can be compared.
+A tracker gives ``(x, y)`` in ``[-1, 1]`` of the frame's own sides, x to the right, y downwards; the frame's outer edges lie at ±1, so that
+the centre of pixel ``i`` of ``w`` is at ``(2 i + 1) / w - 1``. Metrics get both axes in one unit, half the frame's short side
+(:func:`track_videos`), so that a motion is as fast and as steep in a wide frame as in a square one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import torch
 from torch import Tensor
 
 from motion_ablation.metrics.memo import once_per_video
+from motion_ablation.registry import Registry
+
+TRACKERS: Registry[type[Tracker]] = Registry("tracker", "motion_ablation.metrics.tracking")
 
 
 @dataclass(frozen=True)
@@ -22,27 +26,31 @@ class Tracks:
     """The paths of points through videos.
 
     Attributes:
-        points: ``(b, f, n, 2)`` float, ``(x, y)`` in ``[-1, 1]``; a lost point stays where it was last seen.
-        visible: ``(b, f, n)`` bool; whether the point is seen in the frame.
+        points: ``(b, f, n, 2)`` float, ``(x, y)``; a lost point stays where it was last seen.
+        visible: ``(b, f, n)`` bool; whether the point is seen in the frame. A place that never holds a visible point is no track.
+        extent: where the frame's right and lower edges are; its centre is at (0, 0).
     """
 
     points: Tensor
     visible: Tensor
+    extent: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def exist(self) -> Tensor:
+        """Which places hold a track, seen in one frame at least: ``(b, n)`` bool."""
+        return self.visible.any(1)
 
     @property
     def lost(self) -> Tensor:
-        """Fraction of each video's tracks that are not visible in its last frame, ``(b,)`` in ``[0, 1]``.
-
-        Places that never held a visible point are no tracks; a video without any track has lost all.
-        """
-        began = self.visible.any(1)
-        kept = (self.visible[:, -1] & began).sum(-1)
-        return 1 - kept / began.sum(-1).clamp(min=1)
+        """Fraction of each video's tracks that are not visible in its last frame, ``(b,)`` in ``[0, 1]``; 1 for a video without any."""
+        kept = (self.visible[:, -1] & self.exist).sum(-1)
+        return 1 - kept / self.exist.sum(-1).clamp(min=1)
 
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Follows points through videos: ``(b, f, 3, h, w)`` float in ``[0, 1]`` to :class:`Tracks` with one ``n`` for the batch."""
+    """Follows points through videos: ``(b, f, 3, h, w)`` float in ``[0, 1]`` to :class:`Tracks` with one ``n`` for the batch, its points in
+    ``[-1, 1]``."""
 
     name: str
 
@@ -59,7 +67,7 @@ def track_videos(tracker: Tracker, frames: Tensor) -> Tracks:
         frames: ``(b, f, 3, h, w)`` float32 in ``[0, 1]``.
 
     Returns:
-        Tracks on the frames' device.
+        Tracks on the frames' device, in units of half the short side.
     """
     memo = _memos.setdefault(tracker, OrderedDict())
 
@@ -69,4 +77,6 @@ def track_videos(tracker: Tracker, frames: Tensor) -> Tracks:
 
     found = once_per_video(memo, frames, track)
     points, visible = (torch.stack([getattr(video, name).to(frames.device) for video in found]) for name in ("points", "visible"))
-    return Tracks(points, visible)
+    height, width = frames.shape[-2:]
+    extent = (width / min(height, width), height / min(height, width))
+    return Tracks(points * points.new_tensor(extent), visible, extent)

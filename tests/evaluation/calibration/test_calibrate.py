@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from math import isnan
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from motion_ablation.evaluation.calibration.broken import KINDS, beats_good
 from motion_ablation.evaluation.calibration.measure import TARGETS, rank_appearance, rank_cases, rank_motion, rank_text, set_bias
 from motion_ablation.evaluation.calibration.report import calibrate
 from motion_ablation.metrics import METRICS
@@ -16,7 +18,8 @@ from motion_ablation.metrics import METRICS
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("calibration")
-    return folder, calibrate(folder, references=["slide"], looks=2, frames=8, quiet=True)
+    held_out, damages = ["falling, ever faster", "spinning"], ["as drawn", "wide frames (64 x 112)"]
+    return folder, calibrate(folder, references=["slide"], looks=2, frames=8, quiet=True, held_out=held_out, damages=damages)
 
 
 def test_report_holds_every_measure_and_figure(report: tuple[Path, dict]) -> None:
@@ -26,6 +29,7 @@ def test_report_holds_every_measure_and_figure(report: tuple[Path, dict]) -> Non
     assert all(f"| {row['metric']} |" in text for row in found["motion"]) and "target 0.95" in text
     for name in ("cases.png", "ladders.png", "set_bias.png"):
         assert f"]({name})" in text and Image.open(folder / name).size[0] > 300
+    assert all(words in text for words in ("| wide frames (64 x 112) | calibrated | without spin (1) |", "| as drawn | dmt | spin (1) |"))
     assert len((folder / "rungs.csv").read_text().splitlines()) == 1 + 2 * 18
 
 
@@ -37,6 +41,18 @@ def test_default_motion_fidelity_sees_motion_and_consistency_does_not(report: tu
     assert abs(by_name["temporal_consistency"]["spearman"]) < 0.9
     singles = {name for name in METRICS if METRICS[name].per_sample and "prompt" not in METRICS[name].reads}
     assert singles - {"subject_consistency"} <= set(by_name)
+
+
+def test_broken_videos_show_every_metric_s_blind_spots(report: tuple[Path, dict]) -> None:
+    rows = {row["metric"]: row for row in report[1]["broken"]}
+    assert set(METRICS) - {"subject_consistency"} <= set(rows) and all(set(KINDS) < set(row) for row in rows.values())
+    blind = {name: {kind for kind in KINDS if kind != "good" and beats_good(row, kind)} for name, row in rows.items()}
+    assert {"black", "grey", "frozen"} <= blind["temporal_consistency"]
+    assert "copy" in blind["fid"] and "copy" in blind["motion_fidelity"] and "copy" not in blind["text_similarity"]
+    assert {"frozen", "opposite", "parked", "noise", "reversed"}.isdisjoint(blind["motion_fidelity"])
+    assert rows["trajectory_error"]["parked"] > 0.2 > 0.1 > rows["trajectory_error"]["good"]
+    assert rows["appearance_leakage"]["copy"] == pytest.approx(1, abs=1e-5)
+    assert isnan(rows["motion_fidelity"]["black"]), "without tracks there is no score"
 
 
 def test_text_and_leakage_rank_attributes() -> None:

@@ -1,10 +1,8 @@
-"""Point trackers: where the points of a video's first frame go. See ``tracks`` for the coordinates."""
+"""OpenCV's tracker: pyramidal Lucas-Kanade (Bouguet 2000)."""
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,16 +12,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motion_ablation.metrics.tracking.raft import RaftTracker
-from motion_ablation.metrics.tracking.tracks import Tracker as Tracker
-from motion_ablation.metrics.tracking.tracks import Tracks as Tracks
-from motion_ablation.metrics.tracking.tracks import track_videos as track_videos
-from motion_ablation.registry import UnknownName
-from motion_ablation.weights import HOME, MissingWeights, find_file
-
-COTRACKER_FILE = "scaled_offline.pth"
+from motion_ablation.metrics.tracking.tracks import TRACKERS, Tracks
 
 
+@TRACKERS.register("opencv")
 class OpenCVTracker:
     """Pyramidal Lucas-Kanade on a regular grid of first-frame points and on the first frame's corners.
 
@@ -37,10 +29,8 @@ class OpenCVTracker:
         window: side of the matched window in pixels of the enlarged frame.
         size: frames whose short side is smaller are enlarged to it.
         texture: least eigenvalue of the window's gradient matrix, as OpenCV scales it.
-        round_trip: largest forward-backward error, in units of the coordinates.
+        round_trip: largest forward-backward error, in half short sides.
     """
-
-    name = "opencv"
 
     def __init__(
         self,
@@ -53,6 +43,7 @@ class OpenCVTracker:
     ) -> None:
         if grid < 1 or corners < 0 or window < 3 or size < 1:
             raise ValueError(f"grid >= 1, corners >= 0, window >= 3 and size >= 1 are needed, not {grid}, {corners}, {window}, {size}")
+        self.name = f"opencv, grid {grid}, corners {corners}"
         self.grid, self.corners, self.window, self.size, self.texture, self.round_trip = grid, corners, window, size, texture, round_trip
 
     def __call__(self, frames: Tensor) -> Tracks:
@@ -72,7 +63,7 @@ class OpenCVTracker:
         for earlier, later in pairwise(images):
             moved, good = self._step(earlier, later, point, levels)
             back, back_good = self._step(later, earlier, moved, levels)
-            error = np.abs((back - point) / extent * 2).max(1)
+            error = np.abs(back - point).max(1) / extent.min() * 2
             inside = ((moved >= -0.5) & (moved <= extent - 0.5)).all(1)
             seen = seen & good & back_good & inside & (error < self.round_trip)
             point = np.where(seen[:, None], moved, point)
@@ -96,69 +87,6 @@ class OpenCVTracker:
         missing = self.corners - len(corners)
         points = np.concatenate([np.stack([x.ravel(), y.ravel()], 1), corners, np.zeros((missing, 2), np.float32)])
         return points.astype(np.float32), np.arange(len(points)) < len(points) - missing
-
-
-class CoTracker3Tracker:
-    """CoTracker3 (Karaev et al. 2024), offline model, from a local checkout of facebookresearch/co-tracker; loaded at first use.
-
-    Args:
-        checkpoint: the weights file, ``scaled_offline.pth`` of facebook/cotracker3 (its licence: CC-BY-NC 4.0).
-        repository: the checkout; by default the folder ``co-tracker`` beside the weights file.
-        grid: points per side of the regular grid of first-frame points.
-
-    Raises:
-        MissingWeights: at first use, where the file or the checkout is not there; one line says what to fetch.
-    """
-
-    name = "cotracker3"
-
-    def __init__(self, checkpoint: str | Path = HOME / COTRACKER_FILE, repository: str | Path | None = None, grid: int = 20) -> None:
-        self.checkpoint = Path(checkpoint).expanduser()
-        self.repository = Path(repository).expanduser() if repository else self.checkpoint.parent / "co-tracker"
-        self.grid = grid
-        self._network: Any = None
-
-    def _load(self) -> Any:
-        checkpoint = find_cotracker(self.checkpoint)
-        if not (self.repository / "hubconf.py").is_file():
-            raise MissingWeights(
-                f"CoTracker3's code (licence CC-BY-NC 4.0: no commercial use) is not at {self.repository}: "
-                f"git clone https://github.com/facebookresearch/co-tracker {self.repository}"
-            )
-        network: Any = torch.hub.load(str(self.repository), "cotracker3_offline", source="local", pretrained=False)
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        network.model.load_state_dict(state.get("model", state))
-        return network.eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def __call__(self, frames: Tensor) -> Tracks:
-        """Tracks ``(b, f, 3, h, w)`` in ``[0, 1]``, on the frames' device."""
-        self._network = (self._network or self._load()).to(frames.device)
-        pixels, visible = self._network(frames.float() * 255, grid_size=self.grid)
-        extent = pixels.new_tensor([frames.shape[-1], frames.shape[-2]])
-        return Tracks((2 * pixels + 1) / extent - 1, visible.bool())
-
-
-def find_cotracker(checkpoint: Path) -> Path:
-    """CoTracker3's weights file. Raises :class:`MissingWeights` where there is none."""
-    fetch = f"hf download facebook/cotracker3 {COTRACKER_FILE} --local-dir {{folder}}"
-    return find_file([COTRACKER_FILE], "CoTracker3's weights (licence CC-BY-NC 4.0: no commercial use)", fetch, given=checkpoint)
-
-
-@cache
-def load_tracker(name: str) -> Tracker:
-    """The tracker called ``opencv``, ``raft``, ``cotracker3``, or ``raft:PATH``, ``cotracker3:PATH`` of the weights file.
-
-    There is one object per name, so that all metrics share its passes.
-    """
-    kind, _, path = name.partition(":")
-    if name == "opencv":
-        return OpenCVTracker()
-    if kind == "raft":
-        return RaftTracker(path) if path else RaftTracker()
-    if kind == "cotracker3":
-        return CoTracker3Tracker(path) if path else CoTracker3Tracker()
-    raise UnknownName(f"unknown tracker '{name}'. Choices: opencv, raft, raft:PATH, cotracker3, cotracker3:PATH")
 
 
 def _enlarged_images(video: Tensor, size: int) -> list[NDArray[np.uint8]]:
