@@ -10,8 +10,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from motion_ablation.data.video import replacing
 from motion_ablation.evaluation.calibration.measure import Row
+from motion_ablation.files import replacing
 from motion_ablation.metrics.motion_fidelity import PROTOCOLS
 
 

@@ -65,6 +65,10 @@ class Damage:
     size: int | tuple[int, int] = 64
 
 
+def _size(video: Tensor) -> tuple[int, int]:
+    return video.shape[-2], video.shape[-1]
+
+
 def _nothing(video: Tensor, rung: Rung, rng: torch.Generator) -> Tensor:
     return video
 
@@ -73,7 +77,7 @@ def _jpeg(video: Tensor, rung: Rung, rng: torch.Generator) -> Tensor:
     frames = []
     for image in (video.permute(0, 2, 3, 1) * 255).round().byte().numpy():
         coded = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 20])[1]
-        frames.append(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1].copy())
+        frames.append(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1].copy())
     return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 255
 
 
@@ -92,13 +96,13 @@ def _flicker(video: Tensor, rung: Rung, rng: torch.Generator) -> Tensor:
 
 def _shapes(video: Tensor, rung: Rung, rng: torch.Generator) -> Tensor:
     """The object has another shape in every third frame."""
-    other = torch.from_numpy(draw(replace(rung.scene, shape=OTHER_SHAPE[rung.scene.shape]), rung.truth, tuple(video.shape[-2:])))
+    other = torch.from_numpy(draw(replace(rung.scene, shape=OTHER_SHAPE[rung.scene.shape]), rung.truth, _size(video)))
     return torch.where((torch.arange(len(video)) % 3 == 1)[:, None, None, None], other, video)
 
 
 def _vanishing(video: Tensor, rung: Rung, rng: torch.Generator) -> Tensor:
     """The object is gone in 30 % of the frames."""
-    empty = torch.from_numpy(draw(rung.scene, replace(rung.truth, center=rung.truth.center + 99), tuple(video.shape[-2:])))
+    empty = torch.from_numpy(draw(rung.scene, replace(rung.truth, center=rung.truth.center + 99), _size(video)))
     return torch.where((torch.rand(len(video), generator=rng) < 0.3)[:, None, None, None], empty, video)
 
 

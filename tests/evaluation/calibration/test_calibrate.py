@@ -12,6 +12,7 @@ from PIL import Image
 from motion_ablation.evaluation.calibration.broken import KINDS, beats_good
 from motion_ablation.evaluation.calibration.measure import TARGETS, rank_appearance, rank_cases, rank_motion, rank_text, set_bias
 from motion_ablation.evaluation.calibration.report import calibrate
+from motion_ablation.files import to_json
 from motion_ablation.metrics import METRICS
 
 
@@ -24,7 +25,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
 
 def test_report_holds_every_measure_and_figure(report: tuple[Path, dict]) -> None:
     folder, found = report
-    assert json.loads((folder / "report.json").read_text()) == found
+    assert json.loads((folder / "report.json").read_text()) == json.loads(to_json(found))
     text = (folder / "report.md").read_text()
     assert all(f"| {row['metric']} |" in text for row in found["motion"]) and "target 0.95" in text
     for name in ("cases.png", "ladders.png", "set_bias.png"):
