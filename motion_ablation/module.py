@@ -20,6 +20,9 @@ from motion_ablation.objectives import OBJECTIVES
 from motion_ablation.records import Cell, Clip, Sample
 from motion_ablation.training import LATENTS, OptimizerConfig, Training, step_generator
 
+CLIP_KEYS = ("references", "reference", "frames", "size", "fps", "start", "crop", "caption")
+"""Of the data module: what decides which clips it trains on."""
+
 
 class Generated:
     """What :meth:`MotionInversion.predict_step` returns: not a collection, so that the Trainer passes it on as it is."""
@@ -40,6 +43,7 @@ class MotionInversion(L.LightningModule):
         cache: folder, or fsspec URL such as ``s3://bucket/cache``, for all that is computed once: latents, noises, embeddings, videos.
 
     Attributes:
+        left_out: the ends of captions and prompts that the backbone cannot take, by text.
         keeps_videos: keep what :meth:`generate` makes in ``cache`` too, and take from there what was made before.
     """
 
@@ -63,6 +67,7 @@ class MotionInversion(L.LightningModule):
             raise ValueError(f"model.latents: '{latents}' is not one of {', '.join(LATENTS)}")
         self.objective_name, options = OBJECTIVES.parse(objective, "model.objective")
         self.objective = OBJECTIVES.build(self.objective_name, **options)
+        self.objective_config = {"name": self.objective_name, **options}
         if appearance is not None:
             name, options = APPEARANCES.parse(appearance, "model.appearance")
             APPEARANCES[name].check(**options)
@@ -71,6 +76,7 @@ class MotionInversion(L.LightningModule):
             self.motion_config.sites.check_stages(BACKBONES[backbone.name].stages)
         self.optimizer_config, self.sampling, self.appearance_config, self.latents = optimizer, sampling, appearance, latents
         self.keeps_videos = False
+        self.left_out: dict[str, str] = {}
         self.motion: MotionEmbeddings | None = MotionEmbeddings.load(embedding) if embedding else None
         if self.motion is not None:
             self.motion_config = self.motion.config
@@ -90,8 +96,11 @@ class MotionInversion(L.LightningModule):
             raise ValueError(
                 f"trainer.precision {self.trainer.precision} would train in half precision; set model.backbone.options: {{dtype: bfloat16}}"
             )
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            self.left_out = self.backbone.left_out(data.texts)
         if self.motion is None or (self.appearance_config and self.appearance is None):
-            window = self.trainer.datamodule.dataset.window  # type: ignore[attr-defined]
+            window = data.dataset.window
             self.make_motion(window.frames, *window.shape)
 
     def make_motion(self, frames: int, height: int, width: int) -> None:
@@ -160,11 +169,27 @@ class MotionInversion(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"] = {name: t for name, t in checkpoint["state_dict"].items() if not name.startswith("backbone.")}
         checkpoint["motion"] = self.embeddings.config.to_dict()
+        checkpoint["settings"] = self._settings()
+
+    def _settings(self) -> dict[str, Any]:
+        """By key, what a resumed training must have in common with the first part, as text."""
+        found = {f"model.optimizer.{key}": value for key, value in vars(self.optimizer_config).items()}
+        found |= {"model.objective": self.objective_config, "model.latents": self.latents}
+        found |= {"model.appearance": self.appearance_config, "model.backbone": self.backbone.fingerprint}
+        data: Any = getattr(self.trainer, "datamodule", None) if self._trainer else None
+        if data is not None:
+            found |= {f"data.{key}": data.hparams[key] for key in CLIP_KEYS if key in data.hparams}
+        return {key: str(value) for key, value in found.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint.get("motion")
         if saved is not None and saved != self.embeddings.config.to_dict():
             raise ValueError("this checkpoint was trained with another model.motion; run with the configuration that made it")
+        training = self._trainer is not None and self.trainer.state.fn == "fit"
+        before = checkpoint.get("settings", {}) if training else {}
+        changed = [f"{key} {before[key]}, not {value}" for key, value in self._settings().items() if before.get(key, value) != value]
+        if changed:
+            raise ValueError(f"this checkpoint was trained with {'; '.join(changed)}; go on with these, or train anew without --ckpt_path")
         trained = [name for name in self.state_dict() if not name.startswith("backbone.")]
         missing = [name for name in trained if name not in checkpoint["state_dict"]]
         if missing:

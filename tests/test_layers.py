@@ -11,7 +11,7 @@ import pytest
 PACKAGE = "motion_ablation"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
-GROUND = {"registry", "records", "errors", "palette", "files", "weights"}
+GROUND = {"registry", "records", "errors", "palette", "files", "weights", "fonts", "tokens"}
 SIBLINGS = {"data", "backbones", "motion", "objectives", "initial_noise", "metrics"}
 
 # Each room and the other rooms that it may import. A room is a module or a subpackage of the package; within ``study`` each
@@ -21,6 +21,8 @@ ROOMS: dict[str, set[str]] = {
     "palette": set(),
     "files": set(),
     "weights": set(),
+    "fonts": set(),
+    "tokens": set(),
     "registry": set(),
     "records": {"registry"},
     **{room: GROUND for room in SIBLINGS},

@@ -341,8 +341,8 @@ def test_sampling_that_cannot_work_is_refused_before_weights(options: dict[str, 
 # Checkpoints.
 
 
-def fit(module: MotionInversion, folder: Path, max_steps: int, **options: Any) -> L.Trainer:
-    data = ReferenceDataModule(["builtin:orbit"], frames=4, size=16, cache=str(folder / "references"), steps_per_epoch=2)
+def fit(module: MotionInversion, folder: Path, max_steps: int, frames: int = 4, **options: Any) -> L.Trainer:
+    data = ReferenceDataModule(["builtin:orbit"], frames=frames, size=16, cache=str(folder / "references"), steps_per_epoch=2)
     trainer = L.Trainer(
         accelerator="cpu", max_steps=max_steps, logger=False, enable_progress_bar=False, enable_model_summary=False,
         limit_val_batches=0, default_root_dir=folder, enable_checkpointing=False,
@@ -380,6 +380,23 @@ def test_a_checkpoint_of_other_motion_is_refused(make: Make, tmp_path: Path) -> 
     trainer.save_checkpoint(tmp_path / "paper.ckpt")
     with pytest.raises(ValueError, match="trained with another model.motion"):
         fit(make(MotionConfig(qk=StreamConfig())), tmp_path, 2, ckpt_path=str(tmp_path / "paper.ckpt"), weights_only=True)
+
+
+def test_a_training_does_not_go_on_with_other_settings(make: Make, tmp_path: Path) -> None:
+    """What result.json states would not be what was used: Lightning takes the checkpoint's learning rate, whatever was asked for."""
+    trainer = fit(make(MotionConfig.paper()), tmp_path, 1)
+    trainer.save_checkpoint(tmp_path / "first.ckpt")
+    again: dict[str, Any] = {"ckpt_path": str(tmp_path / "first.ckpt"), "weights_only": True}
+    others: list[tuple[str, dict[str, Any]]] = [
+        ("model.optimizer.lr 0.02, not 0.5", {"optimizer": OptimizerConfig(lr=0.5)}),
+        ("model.objective .*, not .*motion_distillation", {"objective": {"name": "motion_distillation"}}),
+        ("model.latents fresh, not kept", {"latents": "kept"}),
+    ]
+    for message, options in others:
+        with pytest.raises(ValueError, match=message):
+            fit(make(MotionConfig.paper(), **options), tmp_path, 2, **again)
+    with pytest.raises(ValueError, match=r"data.frames 4, not 5"):
+        fit(make(MotionConfig.paper()), tmp_path, 2, frames=5, **again)
 
 
 def test_a_trained_embedding_brings_its_own_motion(make: Make, clip: Clip, tmp_path: Path) -> None:

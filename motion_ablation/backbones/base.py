@@ -7,6 +7,7 @@ Noise, timesteps and generators are always arguments.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -69,6 +70,10 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def embed(self, texts: list[str]) -> Tensor:
         """Token features ``(b, n, d)``."""
+
+    def left_out(self, texts: Iterable[str]) -> dict[str, str]:
+        """What :meth:`embed` cannot take of texts that are too long, by text, after a warning."""
+        return {}
 
     @abstractmethod
     def denoise(self, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:

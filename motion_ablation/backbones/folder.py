@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from motion_ablation.backbones.base import Backbone, Posterior
 from motion_ablation.records import Site
+from motion_ablation.tokens import left_out
 from motion_ablation.weights import find_folder, fingerprint
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -133,9 +135,15 @@ class FolderBackbone(Backbone):
 
     @torch.no_grad()
     def embed(self, texts: list[str]) -> Tensor:
-        length = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
-        tokens = self.tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        tokens = self.tokenizer(texts, padding="max_length", max_length=self._text_length, truncation=True, return_tensors="pt")
         return self.text_encoder(tokens.input_ids.to(self.text_encoder.device)).last_hidden_state
+
+    def left_out(self, texts: Iterable[str]) -> dict[str, str]:
+        return left_out(self.tokenizer, texts, self._text_length, "the backbone's text encoder")
+
+    @property
+    def _text_length(self) -> int:
+        return min(self.tokenizer.model_max_length, int(self.text_encoder.config.max_position_embeddings))
 
     def denoise(self, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
         kind = self.dtype

@@ -107,6 +107,7 @@ class ResultCallback(SampleCallback):
             "loss": self.training.curve(),
             "seconds": round(time.time() - self.started, 2),
             "backbone": module.backbone.fingerprint,
+            "cut_texts": module.left_out,
             "metrics": values,
             "protocols": {name: protocol for scorer in scorers for name, protocol in scorer.protocols.items()},
             "cells": [row for scorer in scorers for row in scorer.rows],

@@ -14,7 +14,7 @@ import torch
 from einops import rearrange
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -25,6 +25,7 @@ from motion_ablation.data.reference import shortened
 from motion_ablation.data.video import write_gif, write_video
 from motion_ablation.data.writing import save_gif
 from motion_ablation.files import replacing
+from motion_ablation.fonts import drawable, font_for
 from motion_ablation.records import Sample
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ def labelled(frames: Tensor, label: str, width: int) -> Tensor:
     factor = max(1, round(width / frames.shape[-1]))
     large = frames.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     strip = Image.new("RGB", (large.shape[-1], 14), "white")
-    ImageDraw.Draw(strip).text((2, 1), label[: large.shape[-1] // 6], fill="black")
+    font = None if label.isascii() else ImageFont.truetype(font_for(label)[1], 10)
+    ImageDraw.Draw(strip).text((2, 1), drawable(label)[: large.shape[-1] // 6], fill="black", font=font)
     text = torch.from_numpy(np.array(strip)).permute(2, 0, 1)[None].float() / 255
     return torch.cat([text.expand(len(large), -1, -1, -1).to(large), large], 2)
 

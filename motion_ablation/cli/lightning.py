@@ -13,6 +13,7 @@ from pathlib import Path
 
 from motion_ablation.configure.keys import reason
 from motion_ablation.configure.parse import COMMANDS, check_keys, make_cli, resolve
+from motion_ablation.configure.shipped import find_file
 from motion_ablation.errors import out_of_memory
 
 USAGE = """usage: lightning {fit,validate,test,predict} [--config FILE]... [--key value]...
@@ -44,7 +45,7 @@ def pretrains(arguments: list[str]) -> bool:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``lightning``."""
-    arguments = [at_home(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    arguments = _with_shipped([at_home(argument) for argument in (sys.argv[1:] if arguments is None else arguments)])
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return
@@ -86,6 +87,17 @@ def at_home(argument: str) -> str:
     if argument.startswith("--") and value.startswith("~"):
         return f"{name}={os.path.expanduser(value)}"
     return os.path.expanduser(argument) if argument.startswith("~") else argument
+
+
+def _with_shipped(arguments: list[str]) -> list[str]:
+    """The arguments with every ``--config`` that names a shipped file spelled out."""
+    found = list(arguments)
+    for place, argument in enumerate(arguments):
+        if place and arguments[place - 1] in ("-c", "--config"):
+            found[place] = str(find_file(argument))
+        elif argument.startswith("--config="):
+            found[place] = f"--config={find_file(argument.removeprefix('--config='))}"
+    return found
 
 
 def last_checkpoint(arguments: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from motion_ablation.cli.lightning import main as lightning
 from motion_ablation.configure.parse import COMMANDS
+from motion_ablation.configure.shipped import FOLDER, find_file
 
 if TYPE_CHECKING:
     from motion_ablation.study.plan.study import Study
@@ -165,7 +166,14 @@ def _study(options: argparse.Namespace) -> Study:
     cards = [read_card(path) for path in dict.fromkeys(options.cards)]
     folder = Path(options.output or Path("results") / "+".join(dict.fromkeys(card.path.stem for card in cards)))
     with quiet():
-        wanted = Options(options.references, options.config, options.steps, options.seeds, options.prompts, options.train_seeds)
+        wanted = Options(
+            options.references,
+            [str(find_file(file)) for file in options.config],
+            options.steps,
+            options.seeds,
+            options.prompts,
+            options.train_seeds,
+        )
         return make_study(cards, folder, wanted)
 
 
@@ -242,7 +250,8 @@ def _places(folder: Path) -> str:
 def _list(options: argparse.Namespace) -> int:
     from motion_ablation.cli.listing import listing
 
-    print(listing(Path(options.experiments)))
+    folder = Path(options.experiments)
+    print(listing(folder if folder.is_dir() or options.experiments != "experiments" else FOLDER))
     return 0
 
 

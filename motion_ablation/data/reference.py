@@ -228,6 +228,11 @@ class ReferenceDataModule(L.LightningDataModule):
         self.cell_count = len(self.cells)
         self._steps = _RoundRobin(self.dataset, steps_per_epoch)
 
+    @property
+    def texts(self) -> list[str]:
+        """Every caption and prompt, each once."""
+        return list(dict.fromkeys([*(source.caption or "" for source in self.dataset.sources), *(cell.prompt for cell in self.cells)]))
+
     def train_dataloader(self) -> DataLoader[Clip]:
         """One reference per step, in turn."""
         return DataLoader(self._steps, batch_size=None, collate_fn=_as_is)

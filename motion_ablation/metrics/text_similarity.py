@@ -38,7 +38,6 @@ class TextSimilarity(PerSampleMetric):
     """
 
     name = "text_similarity"
-    sources = ("encoder",)
     reads = ("frames", "prompt")
     sources = ("encoder",)
     higher_is_better = True
@@ -50,6 +49,7 @@ class TextSimilarity(PerSampleMetric):
         if scale not in SCALES:
             raise ValueError(f"unknown scale '{scale}'. Choices: {', '.join(SCALES)}")
         self.scale = scale
+        self._cut: dict[str, str] = {}
         if scale == "torchmetrics":
             self.range, self.unit = (0.0, 100.0), "100 x cosine"
         self._encoder = (load_encoder(encoder) if isinstance(encoder, str) else encoder,)
@@ -60,12 +60,16 @@ class TextSimilarity(PerSampleMetric):
         formula = "mean over frames of the raw cosine of frame and prompt"
         if self.scale == "torchmetrics":
             formula = "100 x mean over frames of the cosine of frame and prompt, clamped at 0 (torchmetrics CLIPScore)"
-        return {"network": encoder.name, "resize": encoder.resize, "formula": formula, "scale": self.scale}
+        stated: dict[str, object] = {"network": encoder.name, "resize": encoder.resize, "formula": formula, "scale": self.scale}
+        return stated | ({"cut_texts": self._cut} if self._cut else {})
 
     def score(self, frames: Tensor, prompt: list[str]) -> Tensor:
         """``(b, f, 3, h, w)`` and ``b`` texts to ``(b,)``."""
         frames = check_frames(frames)
         (encoder,) = self._encoder
         images = embed_videos(encoder, frames)
-        scores = text_similarity(images, encoder.texts(check_prompts(prompt, len(frames))).to(images.device))
+        texts = encoder.texts(check_prompts(prompt, len(frames)))
+        scores = text_similarity(images, texts.to(images.device))
+        left_out = getattr(encoder, "left_out", {})
+        self._cut |= {text: left_out[text] for text in prompt if text in left_out}
         return 100 * scores.clamp(min=0) if self.scale == "torchmetrics" else scores

@@ -75,7 +75,11 @@ def test_result_holds_what_made_it_and_every_score(run: Path) -> None:
     expected = {f"{noise}/{name}" for noise in ("blend", "random") for name in METRICS}
     assert set(TRUTHS) < set(METRICS) and set(result["metrics"]) == expected
     assert result["config"]["evaluation"]["metrics"] == list(METRICS)
-    assert all(np.isfinite(value) for value in result["metrics"].values())
+    for name, value in result["metrics"].items():
+        # The tiny network makes noise, in which no point can be followed: a score of tracks is then withheld, and says so.
+        withheld = result["protocols"][name.split("/")[1]].get("withheld_videos", 0) >= 4
+        assert withheld if value is None else np.isfinite(value), name
+    assert sum(value is None for value in result["metrics"].values()) <= 6
     assert set(result["protocols"]) == set(METRICS)
 
 
@@ -89,7 +93,8 @@ def test_result_has_one_row_per_cell_and_its_mean_is_the_score(run: Path) -> Non
         for name in PER_SAMPLE:
             scores = [cell[name] for cell in cells if cell["noise"] == noise]
             assert len(scores) == 4
-            assert np.mean(scores) == pytest.approx(result["metrics"][f"{noise}/{name}"], abs=1e-6)
+            known, mean = [score for score in scores if score is not None], result["metrics"][f"{noise}/{name}"]
+            assert mean == (pytest.approx(np.mean(known), abs=1e-6) if known else None)
     # Only the built-in world's prompts have colours to judge.
     assert {cell["prompt"] for cell in cells if cell["trajectory_error"] is not None} == {PROMPT}
     assert "NaN" not in (run / "result.json").read_text()
@@ -98,9 +103,12 @@ def test_result_has_one_row_per_cell_and_its_mean_is_the_score(run: Path) -> Non
 def test_tensorboard_has_scalars_playing_gifs_and_hyper_parameters(run: Path) -> None:
     events = EventAccumulator(str(run), {"images": 0, "scalars": 0, "tensors": 0}).Reload()
     tags = events.Tags()
-    assert {"train/loss", *(f"val/{noise}/{name}" for noise in ("blend", "random") for name in METRICS)} <= set(tags["scalars"])
     result = json.loads((run / "result.json").read_text())
+    known = [name for name, value in result["metrics"].items() if value is not None]
+    assert {"train/loss", *(f"val/{name}" for name in known)} <= set(tags["scalars"])
     for name in METRICS:
+        if f"random/{name}" not in known:
+            continue
         assert events.Scalars(f"val/random/{name}")[-1].value == pytest.approx(result["metrics"][f"random/{name}"], rel=1e-4, abs=1e-5)
     assert {"orbit/blend", "orbit/random"} <= set(tags["images"])
     (told,) = events.Tensors("orbit/blend/text_summary")[-1].tensor_proto.string_val

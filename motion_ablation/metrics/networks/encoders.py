@@ -15,6 +15,7 @@ from torch import Tensor
 from motion_ablation.metrics.memo import once_per_video
 from motion_ablation.metrics.networks.inception import load_inception, weights_file
 from motion_ablation.metrics.networks.preprocessing import BATCH, Preprocessing
+from motion_ablation.tokens import left_out
 from motion_ablation.weights import HOME, TENSORS, MissingWeights, find_folder
 
 CLIP_FILES = ("config.json", "preprocessor_config.json", "tokenizer_config.json", TENSORS)
@@ -55,6 +56,9 @@ class ClipEncoder:
         source: ``shapes`` (the package's own), a folder, or a repository such as ``openai/clip-vit-base-patch32``. Image size, mean and
             standard deviation come from its ``preprocessor_config.json``.
 
+    Attributes:
+        left_out: the ends of texts that were too long for the network, by text.
+
     Raises:
         MissingWeights: at first use, where the weights are not on this machine.
     """
@@ -63,6 +67,7 @@ class ClipEncoder:
         self.name = f"CLIP {source}"
         self.source = str(source)
         self._loaded: tuple[Any, Any, Preprocessing] | None = None
+        self.left_out: dict[str, str] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_encoder, (self.source,)
@@ -105,6 +110,7 @@ class ClipEncoder:
         """``m`` texts, cut at the network's length, to unit vectors ``(m, d)``, on the network's device."""
         network, tokenizer, _ = self._load()
         length = network.config.text_config.max_position_embeddings
+        self.left_out |= left_out(tokenizer, texts, length, self.name)
         tokens = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt").to(network.device)
         hidden = network.text_model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
         return F.normalize(network.text_projection(hidden.pooler_output).float(), dim=-1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from motion_ablation.configure.documents import read_yaml
+from motion_ablation.configure.shipped import FOLDER, find_file
 from motion_ablation.metrics import METRICS
 
 ACTIONS = ("REMOVE", "REPLACE", "ADD")
@@ -60,7 +61,7 @@ KEYS = tuple(field.name for field in fields(Card) if field.name != "path")
 
 def read_card(path: str | Path) -> Card:
     """Reads and checks a card. Raises :class:`CardError`."""
-    path = Path(path).expanduser()
+    path = find_file(path, "studies", "")
     if not path.is_file():
         raise CardError(f"{path}: no such card{_cards_beside(path)}")
     try:
@@ -86,8 +87,8 @@ def first_comment(path: Path) -> str:
 
 
 def _cards_beside(path: Path) -> str:
-    cards = ", ".join(sorted(str(card) for card in path.parent.glob("*.yaml")))
-    return f". Cards there: {cards}" if cards else ""
+    beside = sorted(str(card) for card in path.parent.glob("*.yaml"))
+    return f". Cards there: {', '.join(beside)}" if beside else f". Shipped: {', '.join(experiments_in(FOLDER / 'studies'))}"
 
 
 def _check_keys(path: Path, data: dict[str, Any]) -> None:

@@ -78,15 +78,18 @@ def _facts(study: Study, done: list[Finished]) -> dict[str, str]:
     cells = [cell for each in done for cell in each.cells]
     counts = {status: sum(result["status"] == status for result in results) for status in ("done", "failed")}
     sources = [f"{each.result['config']['model']['backbone']['source']} ({each.result['backbone']})" for each in done]
-    return {
+    cut = dict.fromkeys(f"“… {end}”" for each in done for end in each.result.get("cut_texts", {}).values())
+    facts = {
         "Runs": f"{counts['done']} of {len(study.runs)} done, {counts['failed']} failed",
         "References": ", ".join(study.references),
         "Prompts": "; ".join(dict.fromkeys(cell.prompt for cell in cells)),
+        "Prompts and captions cut by the text encoder": "; ".join(cut),
         "Generation seeds": ", ".join(map(str, sorted({cell.seed for cell in cells}))),
         "Training seeds": ", ".join(map(str, sorted({each.run.train_seed for each in done if each.run.trains}))) or "none",
         "Training steps": ", ".join(map(str, sorted({each.result["steps"] for each in done} - {0}))) or "none",
         "Backbone": ", ".join(dict.fromkeys(sources)),
     }
+    return {term: fact for term, fact in facts.items() if fact or term != "Prompts and captions cut by the text encoder"}
 
 
 def _lost(study: Study) -> list[LostRun]:

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from torch.nn import functional as F
 
+from motion_ablation.fonts import drawable
 from motion_ablation.study.report.formats import heading, signed
 from motion_ablation.study.report.model import REFERENCE, CardSection, Comparison, Film, Report
 from motion_ablation.study.report.style import BETTER, COLUMN, CURVES, FAINT, INK, PAPER, UNCLEAR, WORSE, panels, save, styled, svg
@@ -41,7 +42,7 @@ class Drawing:
 def write_figures(report: Report, folder: Path) -> list[Path]:
     """Writes ``forest-CARD-NOISE`` and ``frames-REFERENCE-NOISE`` (the first prompt and seed), each as PNG and PDF."""
     shutil.rmtree(folder, ignore_errors=True)
-    with styled():
+    with styled(*(film.prompt for film in report.films), *report.references):
         return [path for stem, figure in _figures(report) for path in save(figure, folder / stem)]
 
 
@@ -140,14 +141,14 @@ def curve_drawings(report: Report) -> tuple[list[tuple[str, str, str]], list[Dra
         lines = report.curves.get(reference, [])
         if not lines:
             continue
-        with styled():
+        with styled(reference):
             figure, (axes,) = panels(1, 2.0)
             for experiment, (steps, values) in lines:
                 color, style = look[experiment]
                 axes.plot(steps, values, color=color, linestyle=style, marker="." if len(steps) == 1 else "", linewidth=1.1)
             axes.set_xlabel("training step")
             axes.set_ylabel("training loss")
-            axes.set_title(reference, loc="left")
+            axes.set_title(drawable(reference), loc="left")
             ends = "; ".join(f"{name} ends at {values[-1]:.4g}" for name, (_, values) in lines if np.isfinite(values[-1]))
             pictures.append(_drawing(figure, f"Training loss on {reference}: {ends}."))
     return key, pictures
@@ -162,7 +163,7 @@ def filmstrips(videos: dict[str, Tensor], film: Film, width: float = COLUMN) -> 
     size = next(iter(videos.values())).shape[-2:]
     columns = min(FRAMES, *map(len, videos.values()))
     label = max(map(len, videos)) / LETTERS + 0.1
-    words = textwrap.wrap(f"“{film.prompt}”, seed {film.seed}, {film.noise} noise", int(LETTERS * width))
+    words = textwrap.wrap(f"“{drawable(film.prompt)}”, seed {film.seed}, {film.noise} noise", int(LETTERS * width))
     title = LINE * len(words) + 0.06
     gap = max(1, size[1] // 24)  # white pixels between frames
     strips = [F.pad(evenly(frames, size, columns), (0, gap, 0, gap), value=1.0) for frames in videos.values()]

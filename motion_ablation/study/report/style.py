@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from motion_ablation.files import replacing
+from motion_ablation.fonts import OWN, font_for
 
 COLUMN = 3.4  # inches: the width of a column in a paper of two
 # On white, and on black; chosen to be told apart in grey and by the colour-blind, with the markers' help.
@@ -25,7 +26,6 @@ WORSE = ("#b8420f", "#f4955f")
 UNCLEAR = ("#6e6e7a", "#a3a3b0")
 CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#8a5fbf", "#999999", "#a0522d", "#5f9e3a")
 STYLE: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib
     "text.parse_math": False,  # prompts and names are shown as they are, dollars too
     **dict.fromkeys(["font.size", "axes.titlesize", "axes.labelsize"], 7),
     **dict.fromkeys(["xtick.labelsize", "ytick.labelsize", "legend.fontsize"], 6.5),
@@ -43,9 +43,9 @@ STYLE: Any = {
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """The house's style, for making and for saving figures."""
-    with matplotlib.rc_context(STYLE):
+def styled(*words: str) -> Iterator[None]:
+    """The house's style, for making and for saving figures; ``words`` that its own font lacks come from installed ones that have them."""
+    with matplotlib.rc_context({**STYLE, "font.family": list(dict.fromkeys([OWN, *(font_for(text)[0] for text in words)]))}):
         yield
 
 
