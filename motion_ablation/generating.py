@@ -52,8 +52,9 @@ class SamplingConfig:
 
 
 def cell_seed(cell: Cell) -> int:
-    """Seed of a cell's fresh noise: the same for every experiment, so that differences are paired on common noise."""
-    return int.from_bytes(hashlib.sha256(f"{cell.seed} {cell.prompt}".encode()).digest()[:7], "big")
+    """Seed of a cell's fresh noise: the same for every experiment, so that differences are paired on common noise, and another for every
+    reference, so that what the noise does is averaged over references."""
+    return int.from_bytes(hashlib.sha256(f"{cell.reference} {cell.seed} {cell.prompt}".encode()).digest()[:7], "big")
 
 
 @dataclass

@@ -125,7 +125,7 @@ class MotionInversion(L.LightningModule):
         if self.embeddings.parameter_count == 0:
             return None
         training = Training(self.backbone, self.embeddings, self.objective, self.appearance, self.latents)
-        loss = training.loss(self.references.of(clip), self.step_generator(index))
+        loss = training.loss(self.references.of(clip), self.step_generator(clip.name, index))
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} at step {self.global_step}; "
@@ -134,10 +134,10 @@ class MotionInversion(L.LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=1)
         return loss
 
-    def step_generator(self, index: int) -> torch.Generator:
-        """Randomness of the training step on batch ``index``."""
+    def step_generator(self, reference: str, index: int) -> torch.Generator:
+        """Randomness of the training step on batch ``index``, which shows this reference."""
         part = index % self.trainer.accumulate_grad_batches if self._trainer else index
-        return step_generator(self.global_step, part, self.global_rank)
+        return step_generator(reference, self.global_step, part, self.global_rank)
 
     def configure_optimizers(self) -> Any:
         if self.embeddings.parameter_count == 0:

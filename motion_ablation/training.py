@@ -51,8 +51,12 @@ class OptimizerConfig:
         return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
 
 
-def step_generator(*step: int) -> torch.Generator:
-    """Randomness of one training step, set by the run's seed and the step alone: a resumed run draws what it would have drawn."""
+def step_generator(*step: int | str) -> torch.Generator:
+    """Randomness of one training step, set by the run's seed and the step alone: a resumed run draws what it would have drawn.
+
+    The reference's name is a part of the step. So each reference has draws of its own, which are the same for every experiment: what they
+    do is averaged over references, and differences between experiments stay paired.
+    """
     text = " ".join(map(str, (torch.initial_seed(), *step)))
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from motion_ablation.data.reference import Source
 from motion_ablation.data.world.builtin import builtin
 from motion_ablation.initial_noise import INITIAL_NOISES
 from motion_ablation.metrics import METRICS, EvaluationConfig
+from motion_ablation.metrics.base import sources_of
 from motion_ablation.metrics.networks.sources import content_of
 from motion_ablation.motion import MotionConfig, MotionEmbeddings
 from motion_ablation.motion.adapters import ADAPTERS, APPEARANCES
@@ -147,10 +147,8 @@ def metric_version(metric: dict[str, Any]) -> list[Any]:
     """
     name, options = METRICS.parse(metric, "evaluation.metrics")
     declared = METRICS[name].sources
-    defaults = {key: parameter.default for key, parameter in inspect.signature(METRICS[name]).parameters.items() if key in declared}
-    sources = {key: str(value) for key, value in (defaults | options).items() if key in declared}
     others = {key: value for key, value in options.items() if key not in declared}
-    return [name, others, code_of("score", METRICS[name]), {key: content_of(source) for key, source in sources.items()}]
+    return [name, others, code_of("score", METRICS[name]), {key: content_of(source) for key, source in sources_of(name, options).items()}]
 
 
 def motion_entries(motion: MotionConfig, debiases: bool = True) -> list[Any]:
@@ -180,8 +178,8 @@ def video_recipes(
     backbone: Backbone, motion: MotionEmbeddings, clip: Clip, cells: list[Cell], sampling: list[Any], noise: dict[str, Any],
     inversion: dict[str, Any], precision: str,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """All that determines the videos of cells that share a reference and an initial noise. The reference itself counts only where the
-    initial noise is made of it: what is learnt from it is in the embedding's own tensors.
+    """All that determines the videos of cells that share a reference and an initial noise. The reference's video counts only where
+    the initial noise is made of it: what is learnt from it is in the embedding's own tensors. Its name is a part of each cell's seed.
 
     Args:
         sampling: steps, guidance, negative prompt. noise: options of the initial noise. inversion: recipe of the inverted noise, if used.
@@ -196,7 +194,7 @@ def video_recipes(
         "noise": [name, noise, inversion],
         **_unusual(precision),
     }
-    return [{**shared, "prompt": cell.prompt, "seed": cell.seed} for cell in cells]
+    return [{**shared, "reference": cell.reference, "prompt": cell.prompt, "seed": cell.seed} for cell in cells]
 
 
 def _unusual(precision: str) -> dict[str, str]:

@@ -12,11 +12,14 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
 
 from motion_ablation.callbacks.base import SampleCallback, run_folder
 from motion_ablation.callbacks.evaluation import EvaluationCallback
 from motion_ablation.callbacks.training import Training
 from motion_ablation.files import write_json
+from motion_ablation.initial_noise import INITIAL_NOISES
+from motion_ablation.metrics import METRICS
 
 
 class EmbeddingCallback(Callback):
@@ -118,7 +121,7 @@ class ResultCallback(SampleCallback):
     def _log_hparams(self, trainer: L.Trainer, module: Any, values: dict[str, float]) -> None:
         config = module.motion_config
         streams = config.streams()
-        # Every run has the same columns: TensorBoard shows those of the first that it reads.
+        # Every run names the same columns, of settings and of scores: TensorBoard shows those of the first that it reads.
         flat: dict[str, Any] = {name: self.labels.get(name, "") for name in ("clip", "experiment")} | self.labels
         for name in ("qk", "v"):
             for axis in ("layout", "integration", "debias"):
@@ -129,7 +132,11 @@ class ResultCallback(SampleCallback):
         flat |= {"lr": module.optimizer_config.lr, "guidance": module.sampling.guidance, "parameters": module.embeddings.parameter_count}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(flat, {f"hp/{name}": value for name, value in values.items() if not math.isnan(value)})
+                known = {f"hp/{name}": value for name, value in values.items() if not math.isnan(value)}
+                logger.log_metrics(known, 0)
+                columns = [f"hp/{noise}/{metric}" for noise in INITIAL_NOISES for metric in METRICS]
+                for summary in hparams(flat, dict.fromkeys([*columns, *known], 0.0)):
+                    logger.experiment.file_writer.add_summary(summary)
 
 
 def trained_steps(trainer: L.Trainer) -> int:

@@ -33,7 +33,7 @@ __all__ = [
     "split_evenly",
 ]
 
-# Appearances that pretraining never sees; no default reference has their object's colour, nor their background's.
+# Appearances that pretraining never sees.
 PROMPTS = ["a red circle on a cyan background", "a cyan triangle on a blue background", "a orange star on a red background"]
 SEEDS = [0, 1]
 NOISES = ["blend", "random"]
@@ -130,12 +130,10 @@ class _CellBatches(Dataset[Batch]):
         ranks: processes that share the cells out. rank: this one, whose cells these are.
     """
 
-    def __init__(
-        self, clips: ReferenceDataset, prompts: Sequence[str], seeds: Sequence[int], noises: Sequence[str], size: int, rank: int, ranks: int
-    ) -> None:
+    def __init__(self, clips: ReferenceDataset, seeds: Sequence[int], noises: Sequence[str], size: int, rank: int, ranks: int) -> None:
         self.clips = clips
         self.groups = list(product(range(len(clips)), noises))
-        pairs = [list(product(clips.sources[index].prompts or prompts, seeds)) for index, _ in self.groups]
+        pairs = [list(product(clips.sources[index].prompts, seeds)) for index, _ in self.groups]
         self.batches = split_evenly(pairs, size, ranks)[rank]
 
     def __len__(self) -> int:
@@ -175,7 +173,8 @@ class ReferenceDataModule(L.LightningDataModule):
         start: seconds to skip; a manifest's start comes first, and a built-in clip counts from its own beginning.
         crop: ``center`` (to the target's aspect ratio) or ``none`` (squeeze).
         caption: what the video shows, for a single reference; else the manifest or ``clip.txt`` beside ``clip.mp4`` tells.
-        prompts: texts to generate with, for references without prompts of their own. seeds: generation seeds.
+        prompts: texts to generate with, for references without prompts in a manifest. None: four of its own for each built-in reference,
+            and :data:`PROMPTS`, which suit the built-in backbone, for all others. seeds: generation seeds.
         noises: names of the initial noises to generate from.
         cache: folder for the files of built-in references; None is ``cache/references``.
         steps_per_epoch: training steps per epoch, taking the references in turn. val_batch_size: most cells per batch.
@@ -197,7 +196,7 @@ class ReferenceDataModule(L.LightningDataModule):
         start: float = 0.0,
         crop: str = "center",
         caption: str | None = None,
-        prompts: list[str] = PROMPTS,
+        prompts: list[str] | None = None,
         seeds: list[int] = SEEDS,
         noises: list[str] = NOISES,
         cache: str | None = None,
@@ -215,15 +214,18 @@ class ReferenceDataModule(L.LightningDataModule):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         sources = _select(find_sources(references), reference)
-        if caption:
+        if caption is not None:
+            if not caption.strip():
+                raise ValueError("caption must say what the video shows, it is blank")
             if len(sources) > 1:
                 raise ValueError(f"caption describes one reference, there are {len(sources)}; give each a .txt file or use a manifest")
             sources = [replace(sources[0], caption=caption)]
-        if not all(source.prompts for source in sources):
+        if prompts is not None:
             _check(prompts=prompts)
+        sources = [replace(source, prompts=source.prompts or tuple(prompts or own_prompts(source) or PROMPTS)) for source in sources]
         refuse_copies(sources)
         self.dataset = ReferenceDataset(sources, window, cache or CACHE)
-        self._deal = partial(_CellBatches, self.dataset, prompts, seeds, noises, val_batch_size)
+        self._deal = partial(_CellBatches, self.dataset, seeds, noises, val_batch_size)
         self.cells = self._deal(0, 1).cells()
         self.cell_count = len(self.cells)
         self._steps = _RoundRobin(self.dataset, steps_per_epoch)
@@ -264,6 +266,11 @@ def _check(**lists: Sequence[Any]) -> None:
             raise ValueError(f"{name} must be a list with at least one entry and no empty one, not {values!r}")
         if name != "references" and len(set(values)) < len(values):
             raise ValueError(f"{name} holds the same entry twice: {values!r}")
+
+
+def own_prompts(source: Source) -> tuple[str, ...]:
+    """The prompts that come with a built-in reference; none of any other."""
+    return builtin(source.builtin).prompts() if source.builtin else ()
 
 
 def _select(sources: list[Source], reference: str | int | None) -> list[Source]:

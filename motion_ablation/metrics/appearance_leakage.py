@@ -30,7 +30,7 @@ class AppearanceLeakage(PerSampleMetric):
     """Mean CLIP cosine of a video's frames with the most similar frame of its reference, in [-1, 1]; lower is better.
 
     Prompts that ask for what the reference shows are alike without any leak: only what exceeds the backbone alone, on the same prompt,
-    seed and noise, has leaked (``beyond_floor``).
+    seed and noise, has leaked; a study has it as a row (``no_motion``).
 
     Args:
         encoder: a source of ``ClipEncoder`` (``shapes``, a folder, a hub repository) or an ``ImageEncoder``.
@@ -39,9 +39,7 @@ class AppearanceLeakage(PerSampleMetric):
     name = "appearance_leakage"
     sources = ("encoder",)
     reads = ("frames", "reference")
-    sources = ("encoder",)
     higher_is_better = False
-    beyond_floor = True
     range = (-1.0, 1.0)
     unit = "cosine"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,6 +52,13 @@ def check_prompts(prompt: Sequence[str], videos: int) -> list[str]:
     return list(prompt)
 
 
+def sources_of(name: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """What a metric with these options reads of networks or files on disk, by option; its defaults count too, objects do not."""
+    defaults = {key: parameter.default for key, parameter in inspect.signature(METRICS[name]).parameters.items()}
+    values = {key: (defaults | dict(options))[key] for key in METRICS[name].sources}
+    return {key: str(value) for key, value in values.items() if isinstance(value, str | Path)}
+
+
 class VideoMetric(Metric):
     """A metric over generated videos.
 
@@ -60,9 +69,7 @@ class VideoMetric(Metric):
         shares: such options that take a setting of all metrics where they are not set, with its name; see ``metrics.config``.
         higher_is_better: the direction; None where neither is better. range: the least and greatest value. unit: what the number counts.
         per_sample: whether every video has a score of its own, whose mean is the result.
-        rescales: whether tables show it from 0, where other references score, to 1, where the reference itself scores.
         frames_needed: the least length of a video.
-        beyond_floor: whether tables show it as the difference from what the backbone without motion scores on the same cell.
         compared: whether cards that do not name their metrics compare by it.
         requires_truth: whether it judges the built-in world only, so that real videos score NaN; tables show it apart, where it is known.
     """
@@ -75,8 +82,6 @@ class VideoMetric(Metric):
     range: tuple[float, float]
     unit: str
     per_sample: bool
-    rescales: bool = False
-    beyond_floor: bool = False
     frames_needed: int = 1
     compared: bool = True
     requires_truth: bool = False

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from motion_ablation.metrics.base import METRICS
+from motion_ablation.metrics.base import METRICS, sources_of
 from motion_ablation.metrics.networks.encoders import clip_folder
+from motion_ablation.metrics.networks.sources import place_of
 
 BUILTIN = "shapes"
 CLIP = "openai/clip-vit-base-patch32"
@@ -56,7 +57,7 @@ class EvaluationConfig:
 
         Raises:
             ValueError: for a wrong metric or option, or a real backbone whose videos the built-in CLIP would judge unasked.
-            MissingWeights: if the encoder is not on this machine, or what a metric reads when it is made.
+            MissingWeights: if the weights that a metric needs are not on this machine.
         """
         options = self.options()
         needing = [name for name, own in options.items() if "encoder" in self._open(name, own).values()]
@@ -69,6 +70,8 @@ class EvaluationConfig:
             )
         for name, own in options.items():
             METRICS.build(name, **own)
+            for value in sources_of(name, own).values():
+                place_of(value)
 
     def check_frames(self, frames: int) -> None:
         """Refuses, before training, clips that are too short for a metric; naming both. Raises ``ValueError``."""

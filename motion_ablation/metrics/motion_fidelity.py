@@ -126,7 +126,6 @@ class MotionFidelity(TrackMetric):
     higher_is_better = True
     range = (-1.0, 1.0)
     unit = "agreement"
-    rescales = True
 
     def __init__(self, protocol: str = "calibrated", tracker: str | Tracker = "opencv", static: float | None = None) -> None:
         if protocol not in PROTOCOLS:

@@ -22,7 +22,10 @@ REFERENCE = "reference"
 
 
 class SetDistance(VideoMetric):
-    """A distance between the set of all generated frames and a reference set, a set-level number; lower is better.
+    """A distance between the set of all generated frames and a reference set, a set-level number.
+
+    Lower is nearer, but not better as such: a copy of the reference has distance 0, and a video in other colours, as the prompt asks for, a
+    large one. So studies show it without a verdict.
 
     Args:
         features: ``shapes`` or another source of ``ClipEncoder`` (unit vectors), ``inception``, ``inception:PATH``, or an ``ImageEncoder``.
@@ -36,7 +39,7 @@ class SetDistance(VideoMetric):
     reads: tuple[str, ...] = ("frames", "reference")
     sources = ("features", "against")
     shares: Mapping[str, str] = {"features": "encoder"}
-    higher_is_better = False
+    higher_is_better = None
     per_sample = False
     formula: str
     reference_features: list[Tensor] | Tensor

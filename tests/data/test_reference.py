@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from jsonargparse import ArgumentParser
@@ -18,7 +19,7 @@ from motion_ablation.data.reference import PROMPTS, Batch, ReferenceDataModule, 
 from motion_ablation.data.video import VideoError, write_video
 from motion_ablation.data.world import builtin as builtin_module
 from motion_ablation.data.world.builtin import DEFAULT, builtin, builtin_names, builtin_path
-from motion_ablation.data.world.shapes import appearances, is_held_out, trajectory
+from motion_ablation.data.world.shapes import appearances, is_held_out, truth_at
 from motion_ablation.records import Clip
 
 
@@ -64,7 +65,7 @@ def test_manifest_jsonl(tmp_path: Path) -> None:
     data = module(tmp_path, manifest, start=0.125).dataset
     assert [clip.name for clip in (data[0], data[1])] == ["a", "a-2"]
     assert data[0].caption == "first" and data[0].prompts == ("a red star", "a dog, running")
-    assert data[1].caption == "from the sidecar" and data[1].prompts == ()
+    assert data[1].caption == "from the sidecar" and data[1].prompts == tuple(PROMPTS)
     assert [source.start for source in data.sources] == [0.25, None]
 
 
@@ -159,7 +160,8 @@ def test_builtin_files_are_written_once_and_hold_their_truth(tmp_path: Path) -> 
         assert builtin_path(name, tmp_path) == path and path.stat().st_mtime_ns == stamp
         clip = ReferenceDataModule([f"builtin:{name}"], cache=str(tmp_path)).dataset[0]
         assert clip.frames.shape == (16, 3, 64, 64) and clip.fps == 8 and clip.name == name
-        for key, value in vars(trajectory(scene, 16)).items():
+        times = np.linspace(0, 1, 16, dtype=np.float64) ** builtin(name).ease
+        for key, value in vars(truth_at(scene, times.astype(np.float32))).items():
             torch.testing.assert_close(clip.truth[key], torch.from_numpy(value))
         assert (clip.truth["center"].abs() + clip.truth["scale"][:, None] < 1.02).all()  # the object stays in the frame
         assert not is_held_out(scene.shape, scene.color, scene.background)
@@ -170,7 +172,9 @@ def test_truth_follows_the_window(tmp_path: Path) -> None:
     clip = module(tmp_path, "builtin:slide", fps=4.0, start=0.5).dataset[0]
     scene = builtin("slide").scene
     assert scene is not None
-    torch.testing.assert_close(clip.truth["center"], torch.from_numpy(trajectory(scene, 16).center[[4, 6, 8, 10]]))
+    torch.testing.assert_close(
+        clip.truth["center"], torch.from_numpy(truth_at(scene, np.linspace(0, 1, 16, dtype=np.float32)).center[[4, 6, 8, 10]])
+    )
     white = (clip.frames.amin(1) > 0.85).float()
     seen = (white * ((torch.arange(16) + 0.5) / 8 - 1)).sum((1, 2)) / white.sum((1, 2))
     torch.testing.assert_close(seen, clip.truth["center"][:, 0], atol=0.06, rtol=0)
@@ -199,11 +203,24 @@ def test_builtin_alone_means_the_default_ones(tmp_path: Path) -> None:
 
 def test_default_prompts_are_held_out_and_unlike_the_references() -> None:
     held = {f"a {color} {shape} on a {background} background": (color, background) for shape, color, background in appearances(True)}
-    scenes = [scene for scene in (builtin(name).scene for name in DEFAULT) if scene]
-    for prompt in PROMPTS:
-        color, background = held[prompt]
-        assert all(scene.color != color and scene.background != background for scene in scenes)
-    assert len(PROMPTS) == 3
+    assert len(PROMPTS) == 3 and set(PROMPTS) <= set(held)
+    drawn = []
+    for name in DEFAULT:
+        scene, prompts = builtin(name).scene, builtin(name).prompts()
+        assert scene and len(set(prompts)) == 4 and prompts == builtin(name).prompts()
+        for prompt in prompts:
+            color, background = held[prompt]
+            assert scene.color != color and scene.background != background and f" {scene.shape} " not in prompt
+        drawn.append(prompts)
+    assert len(set(drawn)) == len(DEFAULT) == 8, "each has prompts of its own"
+
+
+def test_prompts_are_the_manifest_s_else_the_user_s_else_the_reference_s_own(tmp_path: Path) -> None:
+    assert module(tmp_path, "builtin:orbit").cells[0].prompt == builtin("orbit").prompts()[0]
+    assert module(tmp_path, "builtin:orbit", prompts=["x"]).cells[0].prompt == "x"
+    assert module(tmp_path, make(tmp_path / "a.mp4", "a")).cells[0].prompt == PROMPTS[0]
+    with pytest.raises(ValueError, match="prompts must be a list"):
+        module(tmp_path, "builtin:orbit", prompts=[])
 
 
 def test_each_reference_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,5 +307,5 @@ def test_arguments_parse_from_yaml() -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(ReferenceDataModule, "data")
     parsed = parser.parse_object({"data": {"references": ["builtin"], "size": [64, 96], "reference": 1, "fps": 8}})
-    assert parsed.data.size == [64, 96] and parsed.data.reference == 1 and parsed.data.prompts == PROMPTS
+    assert parsed.data.size == [64, 96] and parsed.data.reference == 1 and parsed.data.prompts is None
     assert parser.parse_args(["--data.references=[builtin]", "--data.reference=orbit"]).data.reference == "orbit"

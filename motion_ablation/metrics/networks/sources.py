@@ -21,16 +21,18 @@ def content_of(source: str) -> str:
             trackers with options (``NAME:grid=55``); or a folder, a file, or a hub id.
     """
     kind, path, options = split_name(source)
-    plain = f"{kind}:{path}" if path else kind
     try:
-        place = _place_of(plain)
+        place = place_of(source)
     except MissingWeights:
         return source
+    plain = f"{kind}:{path}" if path else kind
     return " ".join([fingerprint(place) if place else plain, *(f"{name}={value}" for name, value in options.items())])
 
 
-def _place_of(source: str) -> Path | None:
-    kind, _, path = source.partition(":")
+def place_of(source: str) -> Path | None:
+    """Where the files of a source are; None where it needs none. Raises :class:`MissingWeights`."""
+    kind, path, _ = split_name(source)
+    source = f"{kind}:{path}" if path else kind
     if source in NOTHING:
         return None
     if kind == "inception":

@@ -2,8 +2,10 @@
 
 * **reference itself**, the ceiling: the reference's own frames scored as if they had been generated.
 * **shuffled reference**, the floor of what reads the reference: the baseline's videos scored against *other* references of the study.
+* **parked object**: the object that the prompt asks for, standing still in the middle: what a score of motion gives for none, and one of
+  text for all that was asked. For prompts of the built-in world only.
 
-The third control, the backbone without motion, is an ordinary experiment (``no_motion``).
+The last control, the backbone without motion, is an ordinary experiment (``no_motion``).
 """
 
 from __future__ import annotations
@@ -19,28 +21,19 @@ import torch
 from torch import Tensor
 
 from motion_ablation.cache.code import code_of
+from motion_ablation.data.world.shapes import Scene, draw, trajectory
 from motion_ablation.evaluation.evaluator import scores_of
 from motion_ablation.metrics import METRICS, VideoMetric
+from motion_ablation.metrics.segmentation import appearance_of
 from motion_ablation.records import Cell, Clip, Sample
 from motion_ablation.study.finished import DEVICE, Finished
-from motion_ablation.study.results import Results, as_frame, noises_of, reference_means, truths_of
+from motion_ablation.study.results import Results, as_frame, noises_of, truths_of
 
 ITSELF = "reference itself"
 SHUFFLED = "shuffled reference"
+PARKED = "parked object"
+CONTROLS = (ITSELF, SHUFFLED, PARKED)
 OTHERS = 3
-MARGIN = 0.05  # of a metric's range: a ceiling must be as far above its floor for scores to be told as a place between them
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Where a rescaled metric has its 0 and its 1."""
-
-    floor: float
-    ceiling: float
-
-    def __call__(self, score: float) -> float:
-        """The score's place between floor and ceiling; it may lie outside."""
-        return (score - self.floor) / (self.ceiling - self.floor)
 
 
 @dataclass(frozen=True)
@@ -48,29 +41,20 @@ class Controls:
     """The control rows of a study.
 
     Attributes:
-        frame: scores with the columns of :attr:`motion_ablation.study.results.Results.frame`, under the experiments :data:`ITSELF` and
-            :data:`SHUFFLED`. notes: why something is missing.
+        frame: scores with the columns of :attr:`motion_ablation.study.results.Results.frame`, under the experiments :data:`CONTROLS`.
+            notes: why something is missing.
     """
 
     frame: pd.DataFrame
     notes: list[str]
-
-    def scale(self, metric: str, noise: str) -> Scale | None:
-        """Floor and ceiling of a metric that rescales; None for others, where either is missing, or without room between."""
-        if not METRICS[metric].rescales:
-            return None
-        own = self.frame[(self.frame["metric"] == metric) & (self.frame["noise"] == noise)]
-        means = [float(reference_means(own[own["experiment"] == name]).mean()) for name in (SHUFFLED, ITSELF)]
-        low, high = METRICS[metric].range
-        return Scale(*means) if means[1] - means[0] > MARGIN * (high - low) else None
 
 
 def controls(results: Results) -> Controls:
     """Scores the videos of the first card's baseline and their references; what was scored before is read from the study's folder.
 
     Scores with each run's own configuration of a metric. Metrics that read a prompt say nothing of a reference by itself, unless they judge
-    it by its truth; those that do
-    not read the reference are not changed by shuffling it and are copied. Of many references each video meets the next :data:`OTHERS`.
+    it by its truth; those that do not read the reference are not changed by shuffling it and are copied. Of many references each video
+    meets the next :data:`OTHERS`.
     """
     study, frame = results.study, results.frame
     baseline = study.cards[0].baseline
@@ -84,6 +68,7 @@ def controls(results: Results) -> Controls:
     for metric in metrics:
         for done in runs:
             rows += [(ITSELF, *row) for row in scorer.attempt(scorer.itself, done, noises, metric)]
+            rows += [(PARKED, *row) for row in scorer.attempt(scorer.parked, done, noises, metric)]
             if len(scorer.references) > 1:
                 rows += [(SHUFFLED, *row) for row in scorer.attempt(scorer.shuffled, done, done.cells, metric)]
     copied = frame[(frame["experiment"] == baseline) & frame["metric"].isin([name for name in metrics if not scorer.compares(name)])]
@@ -144,6 +129,22 @@ class _Scorer:
         score = float(self._get("itself", done, metric, {}, compute)["scores"])
         yield from ((*_key(done), "", None, noise, metric, score) for noise in noises if not isnan(score))
 
+    def parked(self, done: Finished, noises: list[str], metric: str) -> Iterator[ScoreRow]:
+        """The score of a still object in the look of each prompt, the same under every initial noise; once per reference."""
+        prompts = {cell.prompt: look for cell in done.cells if (look := appearance_of(cell.prompt))}
+        if self.references[done.run.reference] is not done or not prompts:
+            return
+
+        def compute() -> dict[str, Tensor]:
+            clip = self._clip(done, metric)
+            frames, _, height, width = done.reference_video()[0].shape
+            still = [(_parked(look, frames, height, width), prompt) for prompt, look in prompts.items()]
+            return {"scores": torch.tensor(self._score(done, metric, clip, still), dtype=torch.float64)}
+
+        found = self._get("parked", done, metric, {"prompts": list(prompts)}, compute)["scores"].tolist()
+        names: list[tuple[str, int | None]] = [(prompt, 0) for prompt in prompts] if METRICS[metric].per_sample else [("", None)]
+        yield from ((*_key(done), *name, noise, metric, score) for noise in noises for name, score in zip(names, found, strict=True))
+
     def shuffled(self, done: Finished, cells: list[Cell], metric: str) -> Iterator[ScoreRow]:
         """The mean score of every video, or of the set, over other references; for metrics that read the reference or its truth."""
         if not self.compares(metric):
@@ -194,6 +195,12 @@ class _Scorer:
         if built is None:
             built = self._metrics[done.run.name, metric] = done.metric(metric)
         return scores_of(built, [Sample(frames, reference, prompt, 0, "").to(DEVICE) for frames, prompt in videos])
+
+
+def _parked(look: tuple[str, str, str], frames: int, height: int, width: int) -> Tensor:
+    """A video ``(f, 3, h, w)`` of a still object."""
+    shape, color, background = look
+    return torch.from_numpy(draw(Scene(shape, color, background), trajectory(Scene(shape, color, background), frames), (height, width)))
 
 
 def _mean(scores: Iterable[float]) -> float:

@@ -3,18 +3,13 @@
 * **Pairs.** Scores are subtracted on the same reference, training seed, prompt, generation seed and initial noise. An experiment
   that trains nothing (``no_motion``) is compared with every training of the other. At an initial noise that the baseline does not have,
   a replacement meets the baseline's first one (``against``): that is how noises themselves are compared.
-* **Levels.** Videos are averaged within a training, trainings within a reference, references with each other. The interval is made over
-  references; ``analysis.intervals`` has the method and its measured coverage. With one reference it is made over its
-  trainings and its videos, and the verdict says that it speaks of this reference only.
-* **Factors.** Training seeds and generated videos (a prompt with a seed, which set its noise) are crossed with each other and with the
-  references: every training generates the same videos, and every reference has the same training seeds, prompts and noises. Within a
-  reference their variances are estimated apart and added; what they do to all references together is a spread of its own.
-* **Prompts** are those of the study: nothing is said of others, as their effects are not told from those of seeds.
-* **Sets.** A metric of whole sets (``fid``) has one difference per training; how it would vary with other videos is found by resampling
-  the videos (:mod:`motion_ablation.study.analysis.resampling`).
-* **Families.** Holm's correction is within a card, over all replacements, metrics and initial noises; the differences of
-  ``no_motion``, which check that there is something to ablate at all, are a family of their own unless it is itself a replacement.
-  Experiments that share their runs are one test, and so count once.
+* **Levels.** Differences are averaged within a training, trainings within a reference. References are the only clusters: the paired t-test
+  is made on their means (``analysis.inference``). Of one reference nothing is said beyond its number.
+* **Verdicts** are for the card's primary metrics on random initial noise, where nothing but the embedding can carry motion (a replacement
+  that has no random noise: on its first). All other differences are exploratory: shown with their interval, without a word.
+* **Families.** Holm's correction is within a card, over its replacements and primary metrics; the differences of ``no_motion``, which
+  check that there is something to ablate at all, are a family of their own unless it is itself a replacement. Experiments that share
+  their runs are one test, and so count once.
 """
 
 from __future__ import annotations
@@ -24,40 +19,39 @@ from typing import Any
 
 import pandas as pd
 
-from motion_ablation.study.analysis.intervals import Group, Interval, group_of, holm, interval, smallest_shown
-from motion_ablation.study.analysis.resampling import Resampler
+from motion_ablation.study.analysis.inference import Interval, detectable, holm, paired_t
+from motion_ablation.study.plan.cards import Card
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.results import Results, higher_is_better, noises_of, set_level, truths_of
+from motion_ablation.study.results import higher_is_better, noises_of, truths_of
 
 COMPARISON = (
     "card", "noise", "against", "metric", "baseline", "experiment", "difference", "low", "high", "p", "p_holm", "references", "cells",
-    "detectable", "verdict", "scope",
+    "detectable", "detectable_low", "detectable_high", "primary", "verdict",
 )  # fmt: skip
 SIGNIFICANCE = 0.05
+VERDICT_NOISE = "random"
 SAME = "same runs"
 MISSING = "no result"
 UNSURE = "no difference shown"
-ONLY = " (on this reference only)"
+EXPLORATORY = "exploratory"
+ONE = "one reference"
 PARTIAL = " (on {} of {} references)"
 
 
-def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None = None) -> pd.DataFrame:
+def comparisons(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
     """One row per replacement (and the plain backbone), metric and initial noise of each card.
 
     Args:
-        frame: of :class:`motion_ablation.study.results.Results`. resampler: None makes one over the study's videos.
+        frame: of :class:`motion_ablation.study.results.Results`.
 
     Columns:
         card, noise, metric, baseline, experiment. against: the baseline's initial noise. difference: experiment minus baseline.
-        low, high: its 95 % interval, for itself alone. p: two-sided. p_holm: corrected within the family. references, cells: how many it
-        was taken over. detectable: the smallest true difference that would have been found with 80 % probability, at the strictest level
-        of Holm's correction. verdict:
-        ``better``, ``worse`` (``higher``, ``lower`` where neither is better), ``no difference shown``, ``same runs`` or ``no result``.
-        scope: what varied: ``references``; of one ``trainings and videos`` or ``videos``; empty without an interval. What is not known is
-        NaN.
-        ``attrs["notes"]`` says what could not be resampled, and why.
+        low, high: its 95 % interval, for itself alone. p: two-sided. p_holm: corrected within the family; NaN of what is exploratory.
+        references, cells: how many it was taken over. detectable: the true difference that would have been found with 80 % probability at
+        the strictest level of Holm's correction; detectable_low, detectable_high: its 95 % range. primary: whether it is judged.
+        verdict: ``better``, ``worse`` (``higher``, ``lower`` where neither is better) or ``no difference shown`` where it is;
+        ``exploratory``, ``one reference``, ``same runs`` or ``no result`` where not. What is not known is NaN.
     """
-    resampler = Resampler(Results(study)) if resampler is None else resampler
     groups = dict(list(frame.groupby(["experiment", "noise", "metric"], sort=False)))
     noises = noises_of(frame["noise"])
     have = {name: [noise for noise in noises if noise in set(own["noise"])] for name, own in frame.groupby("experiment", sort=False)}
@@ -72,37 +66,45 @@ def comparisons(study: Study, frame: pd.DataFrame, resampler: Resampler | None =
                 if noise not in theirs and experiment not in card.replacements:
                     continue  # the plain backbone is compared on the same noise only
                 against = noise if noise in theirs else theirs[0]
+                judged = noise == _judged_noise(have.get(experiment, noises))
                 for metric in dict.fromkeys([*card.metrics, *truths_of(frame)]):
-                    where = {"card": card.name, "noise": noise, "against": against, "metric": metric}
-                    where |= {"baseline": card.baseline, "experiment": experiment}
-                    family.append(_compare(study, groups, where, resampler))
+                    where: dict[str, Any] = {
+                        "card": card.name,
+                        "noise": noise,
+                        "against": against,
+                        "metric": metric,
+                        "baseline": card.baseline,
+                    }
+                    where |= {"experiment": experiment, "primary": judged and metric in card.primary}
+                    family.append(_compare(study, groups, where))
         for replaced in (False, True):
             rows += _corrected(study, [pair for pair in family if (pair[0]["experiment"] in card.replacements) == replaced])
-    compared = pd.DataFrame(sorted(rows, key=lambda row: noises.index(row["noise"])), columns=list(COMPARISON))
-    compared.attrs["notes"] = resampler.notes
-    return compared
+    return pd.DataFrame(sorted(rows, key=lambda row: noises.index(row["noise"])), columns=list(COMPARISON))
 
 
-def _compare(study: Study, groups: dict[Any, pd.DataFrame], where: dict[str, Any], resampler: Resampler) -> tuple[dict[str, Any], Interval]:
+def _judged_noise(noises: list[str]) -> str | None:
+    """The initial noise on which an experiment gets its verdicts, of those that it has."""
+    return VERDICT_NOISE if VERDICT_NOISE in noises else noises[0] if noises else None
+
+
+def judged(card: Card, compared: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a card that have a verdict."""
+    return compared[(compared["card"] == card.name) & compared["primary"] & ~compared["verdict"].isin((SAME, MISSING, ONE))]
+
+
+def _compare(study: Study, groups: dict[Any, pd.DataFrame], where: dict[str, Any]) -> tuple[dict[str, Any], Interval]:
     """A row without its correction and verdict, and its interval."""
     experiment, baseline, noise, against, metric = (where[key] for key in ("experiment", "baseline", "noise", "against", "metric"))
-    empty = {"difference": nan, "low": nan, "high": nan, "p": nan, "references": 0, "cells": 0, "scope": "", "verdict": MISSING, "of": 0}
-    none = Interval(nan, nan, nan, nan)
+    empty = {"difference": nan, "low": nan, "high": nan, "p": nan, "references": 0, "cells": 0, "verdict": MISSING, "of": 0}
     if study.owner(experiment) == study.owner(baseline) and noise == against:
-        return {**where, **empty, "difference": 0.0, "verdict": SAME}, none
+        return {**where, **empty, "difference": 0.0, "verdict": SAME}, Interval(0.0)
     mine, theirs = groups.get((experiment, noise, metric)), groups.get((baseline, against, metric))
     pairs = None if mine is None or theirs is None else paired(mine, theirs, trains(study, experiment), trains(study, baseline))
-    if pairs is None or pairs.empty:
-        return {**where, **empty}, none
-    clusters, common = clusters_of(pairs), common_of(pairs)
-    if set_level(metric):
-        for reference, cluster in clusters.items():
-            trainings = set(pairs.loc[pairs["reference"] == reference, "train_seed"])
-            clusters[reference] = resampler.group(cluster, (experiment, noise), (baseline, against), reference, trainings, metric)
-    found = interval(list(clusters.values()), common)
-    scope = "references" if len(clusters) > 1 else "trainings and videos" if pairs["train_seed"].nunique() > 1 else "videos"
-    numbers = {"difference": found.difference, "low": found.low, "high": found.high, "p": found.p, "scope": scope if found.spreads else ""}
-    return {**where, **numbers, "references": len(clusters), "cells": len(pairs), "verdict": "", "of": _known(theirs)}, found
+    if pairs is None or theirs is None or pairs.empty:
+        return {**where, **empty}, Interval(nan)
+    found = paired_t(list(reference_differences(pairs).values()))
+    numbers = {"difference": found.difference, "low": found.low, "high": found.high, "p": found.p, "references": found.references}
+    return {**where, **numbers, "cells": len(pairs), "verdict": "", "of": _known(theirs)}, found
 
 
 def _known(frame: pd.DataFrame) -> int:
@@ -135,47 +137,39 @@ def paired(mine: pd.DataFrame, theirs: pd.DataFrame, mine_trains: bool = True, t
     return merged.dropna(subset="difference")[["reference", "train_seed", "prompt", "seed", "difference"]]
 
 
-def clusters_of(pairs: pd.DataFrame) -> dict[str, Group]:
-    """Each reference's mean difference, with the variance that its trainings and its videos, which are two crossed factors, give it."""
-    levels: dict[str, list[list[float]]] = {str(reference): [[], []] for reference in pairs["reference"].unique()}
-    for factor, keys in enumerate((["reference", "train_seed"], ["reference", "prompt", "seed"])):
-        for (reference, *_), mean in pairs.groupby(keys, sort=False)["difference"].mean().items():
-            levels[reference][factor].append(mean)
-    return {reference: group_of(*factors) for reference, factors in levels.items()}
-
-
-def common_of(pairs: pd.DataFrame) -> Group | None:
-    """The variance of the mean difference because of what a training seed, and a prompt with a seed, do to all references alike: from the
-    levels' means over the references, each reference's own mean taken off. None for one reference."""
-    own = pairs.groupby("reference")["difference"].transform("mean")
-    if pairs["reference"].nunique() < 2:
-        return None
-    off = pairs.assign(difference=pairs["difference"] - own)
-    trainings, videos = (off.groupby(keys, sort=False)["difference"].mean().tolist() for keys in (["train_seed"], ["prompt", "seed"]))
-    return group_of(trainings, videos)
+def reference_differences(pairs: pd.DataFrame) -> dict[str, float]:
+    """Each reference's difference: the mean over its trainings of their mean over videos."""
+    trainings = pairs.groupby(["reference", "train_seed"], sort=False)["difference"].mean()
+    return {str(name): float(value) for name, value in trainings.groupby("reference", sort=False).mean().items()}
 
 
 def _corrected(study: Study, family: list[tuple[dict[str, Any], Interval]]) -> list[dict[str, Any]]:
-    """The rows of a family with their corrected p-values, detectable effects and verdicts."""
+    """The rows of a family with their corrected p-values, detectable differences and verdicts."""
     # What shares its runs is one test.
-    tested = {(study.owner(row["experiment"]), row["noise"], row["metric"]): row["p"] for row, _ in family}
+    key = lambda row: (study.owner(row["experiment"]), row["noise"], row["metric"])  # noqa: E731
+    tested = {key(row): row["p"] for row, _ in family if row["primary"]}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
-    tests = sum(p == p for p in tested.values())
+    level = SIGNIFICANCE / max(1, sum(p == p for p in tested.values()))
     rows = []
     for row, found in family:
-        p_holm = corrected[study.owner(row["experiment"]), row["noise"], row["metric"]]
-        verdict = row["verdict"] or verdict_of(row["difference"], p_holm, row["metric"]) + _scope(row["references"], row["of"])
-        rows.append({**row, "p_holm": p_holm, "detectable": smallest_shown(found, SIGNIFICANCE / max(1, tests)), "verdict": verdict})
+        p_holm = corrected[key(row)] if row["primary"] else nan
+        sizes = detectable(found, level) if row["primary"] else (nan, nan, nan)
+        told = dict(zip(("detectable", "detectable_low", "detectable_high"), sizes, strict=True))
+        rows.append({**row, **told, "p_holm": p_holm, "verdict": row["verdict"] or _verdict(row, p_holm)})
     return rows
 
 
-def _scope(references: int, of: int) -> str:
-    """What a verdict must say of where it holds."""
-    return PARTIAL.format(references, of) if references < of else ONLY if references == 1 else ""
+def _verdict(row: dict[str, Any], p_holm: float) -> str:
+    if not row["primary"]:
+        return EXPLORATORY
+    if row["references"] < 2:
+        return ONE
+    partial = PARTIAL.format(row["references"], row["of"]) if row["references"] < row["of"] else ""
+    return verdict_of(row["difference"], p_holm, row["metric"]) + partial
 
 
 def verdict_of(difference: float, p_holm: float, metric: str) -> str:
-    """What may be said of a difference."""
+    """What may be said of a difference between two or more references."""
     if not p_holm < SIGNIFICANCE:
         return UNSURE
     higher = higher_is_better(metric)

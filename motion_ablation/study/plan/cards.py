@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +14,9 @@ from motion_ablation.metrics import METRICS
 
 ACTIONS = ("REMOVE", "REPLACE", "ADD")
 FACTORS = ("train", "generate")
-OPTIONAL = ("metrics", "factors")
+OPTIONAL = ("metrics", "factors", "primary")
+PRIMARY = ("motion_fidelity", "direction", "text_similarity")
+LISTS = ("replacements", "metrics", "primary")
 PLAIN = "no_motion"  # the experiment of the backbone without motion, which every study has
 
 
@@ -33,6 +35,8 @@ class Card:
         path: the card's own file, in a folder inside the one of its experiments.
         factors: ``train`` if the replacements learn differently; ``generate`` if they differ in how videos are made only, so that
             all of them use the baseline's trained embedding.
+        primary: the few metrics that get verdicts, on random initial noise; all others are exploratory. By default motion (against the
+            truth too, where it is known) and text.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Card:
     metrics: list[str]
     path: Path
     factors: str = "train"
+    primary: Sequence[str] = PRIMARY
 
     @property
     def folder(self) -> Path:
@@ -99,7 +104,7 @@ def _check_keys(path: Path, data: dict[str, Any]) -> None:
     if missing:
         raise CardError(f"{path}: lacks {', '.join(missing)}")
     for key, value in data.items():
-        expected = list if key in ("replacements", "metrics") else str
+        expected = list if key in LISTS else str
         if not isinstance(value, expected) or not value or (expected is list and not all(isinstance(item, str) for item in value)):
             raise CardError(f"{path}: {key} must be a {'list of names' if expected is list else 'text'}, not {value!r}")
 
@@ -112,11 +117,12 @@ def _check_values(card: Card) -> None:
     for key, names, known in (
         ("experiment", card.experiments, experiments_in(card.folder)),
         ("metric", card.metrics, METRICS.names()),
+        ("primary metric", card.primary, METRICS.names()),
     ):
         for name in names:
             if name not in known:
                 raise CardError(f"{card.path}: unknown {key} '{name}'.{_hint(name, known)} Choices: {', '.join(known) or 'none'}")
-    for key in ("replacements", "metrics"):
+    for key in LISTS:
         names = getattr(card, key)
         if len(set(names)) < len(names):
             raise CardError(f"{card.path}: {key} holds a name twice: {', '.join(names)}")

@@ -16,7 +16,7 @@ from motion_ablation.backbones import BackboneConfig, load_backbone
 from motion_ablation.cache.addresses import addresses, recipe_of, training_recipe, trains_of
 from motion_ablation.cache.artefacts import content_hash
 from motion_ablation.configure.parse import check_evaluation, resolve
-from motion_ablation.data.reference import Source, find_sources
+from motion_ablation.data.reference import ReferenceDataModule, Source, find_sources
 from motion_ablation.metrics import EvaluationConfig
 from motion_ablation.study.plan.cards import PLAIN, Card, CardError
 from motion_ablation.study.plan.run import Run, folder_of, one_line
@@ -110,6 +110,7 @@ def _resolve(files: list[str], shared: list[str], train_seeds: Sequence[int] | N
     try:
         config = resolve(arguments)
         check_evaluation(config)
+        ReferenceDataModule(**config["data"])
         backbone = load_backbone(BackboneConfig(**config["model"]["backbone"])).fingerprint
         recipe, training = recipe_of(config, backbone), training_recipe(config, backbone)
     except Exception as caught:

@@ -14,15 +14,13 @@ import pandas as pd
 from motion_ablation.callbacks import cell_stem
 from motion_ablation.metrics import METRICS
 from motion_ablation.records import CELL, Cell
-from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, controls
-from motion_ablation.study.analysis.resampling import Resampler
+from motion_ablation.study.analysis.controls import CONTROLS, controls
 from motion_ablation.study.analysis.statistics import comparisons
 from motion_ablation.study.finished import Finished
 from motion_ablation.study.plan.cards import PLAIN, Card
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.configs import configurations
 from motion_ablation.study.report.curves import training_curves
-from motion_ablation.study.report.formats import RAW
 from motion_ablation.study.report.model import (
     REFERENCE,
     CardSection,
@@ -37,7 +35,7 @@ from motion_ablation.study.report.model import (
     ScoreRow,
     ScoreTable,
 )
-from motion_ablation.study.report.presentation import Shown, cautions, shown
+from motion_ablation.study.report.remarks import cautions, generalises
 from motion_ablation.study.results import NOISES, Results, higher_is_better, noises_of, reference_means, truths_of
 
 
@@ -49,10 +47,10 @@ def build_report(study: Study, compared: pd.DataFrame | None = None) -> Report:
     """
     results = Results(study)
     frame, done = results.frame, results.finished
-    compared = comparisons(study, frame, Resampler(results)) if compared is None else compared
-    shows = shown(study, frame, controls(results))
+    compared = comparisons(study, frame) if compared is None else compared
+    known = controls(results)
+    rows = pd.concat([part for part in (frame, known.frame) if len(part)] or [frame], ignore_index=True)
     experiments = {name: _experiment(study, name, done) for name in study.experiments}
-    scaled = shows.comparisons(compared)
     return Report(
         title=" · ".join(card.name for card in study.cards),
         baseline=study.cards[0].baseline,
@@ -61,8 +59,9 @@ def build_report(study: Study, compared: pd.DataFrame | None = None) -> Report:
         experiments=experiments,
         planned=len(study.runs),
         lost=_lost(study),
-        sections=[_section(study, noise, shows, scaled, experiments) for noise in noises_of(frame["noise"])],
-        remarks=[*cautions(results), *shows.notes, *compared.attrs.get("notes", [])] if len(frame) else [],
+        sections=[_section(study, rows[rows["noise"] == noise], noise, compared, experiments) for noise in noises_of(frame["noise"])],
+        remarks=[*cautions(results), *known.notes] if len(frame) else [],
+        generalises=generalises(results),
         films=films_of(results),
         curves=training_curves(study),
         configurations=configurations(study),
@@ -119,10 +118,9 @@ def _experiment(study: Study, name: str, done: list[Finished]) -> Experiment:
     )
 
 
-def _section(study: Study, noise: str, shows: Shown, compared: pd.DataFrame, experiments: dict[str, Experiment]) -> NoiseSection:
-    own = shows.frame[shows.frame["noise"] == noise]
+def _section(study: Study, own: pd.DataFrame, noise: str, compared: pd.DataFrame, experiments: dict[str, Experiment]) -> NoiseSection:
     truths = truths_of(own)
-    kinds = {**dict.fromkeys(study.experiments, "experiment"), ITSELF: "control", SHUFFLED: "control"}
+    kinds = {**dict.fromkeys(study.experiments, "experiment"), **dict.fromkeys(CONTROLS, "control")}
     cards = []
     for card in study.cards:
         rows = compared[(compared["card"] == card.name) & (compared["noise"] == noise)]
@@ -131,13 +129,13 @@ def _section(study: Study, noise: str, shows: Shown, compared: pd.DataFrame, exp
                 _card(
                     card,
                     rows,
-                    score_table(own, list(dict.fromkeys([*shows.columns(card.metrics, noise), *truths])), _kinds(card), experiments),
+                    score_table(own, list(dict.fromkeys([*card.metrics, *truths])), _kinds(card), experiments),
                 )
             )
     return NoiseSection(
         noise,
         NOISES.get(noise, ""),
-        score_table(own, shows.columns(study.metrics, noise), kinds, experiments),
+        score_table(own, study.metrics, kinds, experiments),
         score_table(own, truths, kinds, experiments) if truths else None,
         cards,
     )
@@ -146,7 +144,7 @@ def _section(study: Study, noise: str, shows: Shown, compared: pd.DataFrame, exp
 def _kinds(card: Card) -> dict[str, str]:
     """The rows of a card's table in a paper, and what they are."""
     own = {card.baseline: "baseline", **dict.fromkeys(card.replacements, "replacement")}
-    return own | {name: "control" for name in (PLAIN, ITSELF, SHUFFLED) if name not in own}
+    return own | {name: "control" for name in (PLAIN, *CONTROLS) if name not in own}
 
 
 def score_table(frame: pd.DataFrame, metrics: list[str], kinds: dict[str, str], experiments: dict[str, Experiment]) -> ScoreTable:
@@ -207,10 +205,9 @@ def findings(compared: pd.DataFrame) -> list[Finding]:
 
 
 def _possible(row: dict[str, Any]) -> float:
-    """The greatest difference that a metric can show, in the ``unit`` of the metric that the row is in."""
-    metric = row["metric"]
-    low, high = METRICS[metric].range
-    return (high - low) * row.get("unit", 1.0)
+    """The greatest difference that a metric can show."""
+    low, high = METRICS[row["metric"]].range
+    return high - low
 
 
 def _with_best(table: ScoreTable, found: list[Finding]) -> ScoreTable:
@@ -221,7 +218,7 @@ def _with_best(table: ScoreTable, found: list[Finding]) -> ScoreTable:
         own = {i: value for i, row in enumerate(table.rows) if row.kind != "control" and (value := row.values[column]) is not None}
         most = max((value.references for value in own.values()), default=0)
         means = {i: value.mean for i, value in own.items() if value.references == most}  # means over fewer are of something else
-        higher = higher_is_better(metric.removesuffix(RAW))
+        higher = higher_is_better(metric)
         if higher is None or not means:
             continue
         best = (max if higher else min)(means, key=means.__getitem__)

@@ -8,7 +8,6 @@ from math import isfinite
 from motion_ablation.study.markdown import grid
 from motion_ablation.study.results import higher_is_better
 
-RAW = " (raw)"  # ends the name of a metric's column that is shown as it was scored, beside the one that is not
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}",
@@ -32,6 +31,11 @@ def signed(value: float) -> str:
     return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
+def coarse(value: float) -> str:
+    """A number that is known roughly: one significant digit."""
+    return f"{float(f'{value:.1g}'):g}" if isfinite(value) else "–"
+
+
 def probability(value: float) -> str:
     """A p-value."""
     return "< 0.001" if value < 0.001 else number(value)
@@ -39,7 +43,7 @@ def probability(value: float) -> str:
 
 def heading(metric: str) -> str:
     """A metric's column title: its name, with an arrow that tells which way is better; none where neither is."""
-    higher = higher_is_better(metric.removesuffix(RAW))
+    higher = higher_is_better(metric)
     arrow = "" if higher is None else "↑" if higher else "↓"
     return f"{metric.replace('_', ' ')} {arrow}".rstrip()
 

@@ -11,10 +11,10 @@ from math import isfinite, nan
 from pathlib import Path
 from statistics import fmean
 
-from motion_ablation.study.analysis.statistics import MISSING, ONLY, SAME, SIGNIFICANCE, UNSURE
+from motion_ablation.study.analysis.statistics import EXPLORATORY, MISSING, ONE, SAME, SIGNIFICANCE, UNSURE
 from motion_ablation.study.report.configs import Configuration
 from motion_ablation.study.report.curves import Curve
-from motion_ablation.study.report.formats import number, signed
+from motion_ablation.study.report.formats import coarse, number, signed
 
 REFERENCE = "reference"  # the column of a film that shows the reference
 MARK = "°"
@@ -71,11 +71,12 @@ class ScoreTable:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An experiment against its baseline in one metric, in the unit of the tables; what is not known is NaN.
+    """An experiment against its baseline in one metric; what is not known is NaN.
 
     Attributes:
         difference: experiment minus baseline, with its 95 % interval from low to high. p, p_holm: before and after Holm's correction.
-        detectable: the smallest true difference that would have been found. possible: the greatest that the metric can show.
+        detectable: the true difference that would have been found with 80 % probability, from detectable_low to detectable_high. possible:
+            the greatest that the metric can show. primary: whether it is judged; if not, it is exploratory.
         references, cells: how many it was taken over. verdict: see :func:`motion_ablation.study.analysis.statistics.comparisons`.
     """
 
@@ -87,7 +88,10 @@ class Comparison:
     p: float
     p_holm: float
     detectable: float
+    detectable_low: float
+    detectable_high: float
     possible: float
+    primary: bool
     references: int
     cells: int
     verdict: str
@@ -110,11 +114,19 @@ class Comparison:
     @property
     def words(self) -> str:
         """What may be said of it: of what is shown the verdict, of what is not the smallest difference that would have been."""
-        name, verdict = self.metric.replace("_", " "), self.verdict.removesuffix(ONLY)
+        name = self.metric.replace("_", " ")
         if self.tone != "unclear":
-            return f"{name} {verdict} by {number(abs(self.difference))}"
-        found = number(self.detectable) if self.detectable < self.possible else "none could be"
-        return f"{name}{verdict.removeprefix(UNSURE)} ({found if isfinite(self.detectable) else 'no spread to judge by'})"
+            return f"{name} {self.verdict} by {number(abs(self.difference))}"
+        return f"{name}{self.verdict.removeprefix(UNSURE)} ({self.sensitivity})"
+
+    @property
+    def sensitivity(self) -> str:
+        """Which difference would have been found, roughly, with its range."""
+        if not isfinite(self.detectable):
+            return "too few references to tell what would have been found"
+        if self.detectable >= self.possible:
+            return "none could have been found"
+        return f"{coarse(self.detectable)}, or {coarse(self.detectable_low)} to {coarse(self.detectable_high)}"
 
     def __str__(self) -> str:
         """The difference, its interval and what is shown, as short as a table's cell."""
@@ -123,10 +135,12 @@ class Comparison:
         if not isfinite(self.difference):
             return "-"
         interval = f" [{signed(self.low)}, {signed(self.high)}]" if self.bounded else ""
+        if self.verdict in (EXPLORATORY, ONE):
+            return signed(self.difference) + interval
         if not self.verdict.startswith(UNSURE):
-            return f"{signed(self.difference)}{interval} {self.verdict.removesuffix(ONLY)}"
+            return f"{signed(self.difference)}{interval} {self.verdict}"
         mark = f" {MARK}" if self.bounded and self.p < SIGNIFICANCE else ""
-        return signed(self.difference) + interval + mark + self.verdict.removeprefix(UNSURE).removesuffix(ONLY)
+        return signed(self.difference) + interval + mark + self.verdict.removeprefix(UNSURE)
 
 
 @dataclass(frozen=True)
@@ -186,9 +200,9 @@ class CardSection:
         return [row for finding in self.findings for row in finding.comparisons]
 
     @property
-    def one_reference(self) -> bool:
-        """Whether all that is said holds for one reference only."""
-        return max((row.references for row in self.comparisons), default=0) == 1
+    def judged(self) -> list[str]:
+        """The metrics that have verdicts here; all others are exploratory."""
+        return list(dict.fromkeys(row.metric for row in self.comparisons if row.primary))
 
 
 @dataclass(frozen=True)
@@ -269,7 +283,8 @@ class Report:
 
     Attributes:
         baseline: the first card's. facts: what was run, by term. planned: how many runs. experiments: by name, in the table's order.
-            remarks: how to read this study's numbers. films: in the order in which to show them if not all can be shown.
+            remarks: how to read this study's numbers. generalises: what its verdicts speak of, in one line. films: in the order in which to
+            show them if not all can be shown.
             curves: training losses by reference, each with its experiment.
         versions, protocols: of packages and metrics, each with what it was.
     """
@@ -283,6 +298,7 @@ class Report:
     lost: list[LostRun]
     sections: list[NoiseSection]
     remarks: list[str]
+    generalises: str
     films: list[Film]
     curves: dict[str, list[tuple[str, Curve]]]
     configurations: list[Configuration]

@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from motion_ablation import __version__
 from motion_ablation.files import replacing
-from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED
+from motion_ablation.study.analysis.controls import ITSELF, PARKED, SHUFFLED
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report import formats
 from motion_ablation.study.report.build import build_report
@@ -23,7 +23,7 @@ from motion_ablation.study.report.model import MARK, Report
 from motion_ablation.study.report.videos import strips, write_sheets
 from motion_ablation.study.results import Results
 
-FILTERS = ("number", "signed", "probability", "heading", "anchor", "paragraphs", "aligned", "latex")  # of formats.py
+FILTERS = ("number", "coarse", "signed", "probability", "heading", "anchor", "paragraphs", "aligned", "latex")  # of formats.py
 # Of LaTeX templates, where braces are LaTeX's own.
 BRACKETS = {"block": ("<%", "%>"), "variable": ("<<", ">>"), "comment": ("<#", "#>")}
 TEX = {f"{kind}_{end}_string": text for kind, pair in BRACKETS.items() for end, text in zip(("start", "end"), pair, strict=True)}
@@ -69,7 +69,7 @@ def html(report: Report) -> str:
 
 def _notes() -> str:
     """How to read the tables, as Markdown."""
-    return _printed("notes.md.jinja", itself=ITSELF, shuffled=SHUFFLED, mark=MARK)
+    return _printed("notes.md.jinja", itself=ITSELF, shuffled=SHUFFLED, parked=PARKED, mark=MARK)
 
 
 def _printed(template: str, options: dict[str, Any] | None = None, **context: Any) -> str:

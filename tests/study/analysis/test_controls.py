@@ -11,12 +11,11 @@ import pytest
 import torch
 
 from motion_ablation.files import write_json
-from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis import controls as room
-from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED, Controls, Scale, controls
+from motion_ablation.study.analysis.controls import ITSELF, PARKED, SHUFFLED, Controls, controls
 from motion_ablation.study.finished import Finished
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.results import Results, as_frame
+from motion_ablation.study.results import Results
 
 
 @pytest.fixture
@@ -95,7 +94,6 @@ def test_a_lone_reference_has_no_floor(tmp_path: Path, kept_study: Any) -> None:
     found = controls(Results(study))
     assert set(found.frame["experiment"]) == {ITSELF}
     assert found.notes == [f"No row '{SHUFFLED}': it needs two references or more."]
-    assert found.scale("motion_fidelity", "random") is None
 
 
 def test_what_is_not_kept_is_said(tmp_path: Path, study_maker: Any) -> None:
@@ -114,21 +112,9 @@ def test_without_the_baseline_there_are_none(tmp_path: Path, study_maker: Any) -
     assert found.frame.empty and "`baseline` has no result" in found.notes[0]
 
 
-def test_scale_is_from_floor_to_ceiling() -> None:
-    assert [Scale(0.2, 0.8)(score) for score in (0.2, 0.5, 0.8, 0.95)] == pytest.approx([0, 0.5, 1, 1.25])
-
-
-def test_only_metrics_that_ask_for_it_have_a_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [
-        (name, "", reference, 0, "", None, "random", metric, score)
-        for metric in ("motion_fidelity", "fid")
-        for name, scores in ((ITSELF, (1.0, 0.8)), (SHUFFLED, (0.1, 0.3)))
-        for reference, score in zip("ab", scores, strict=True)
-    ]
-    found = Controls(as_frame(rows), [])
-    monkeypatch.setattr(METRICS["motion_fidelity"], "rescales", True)
-    assert found.scale("motion_fidelity", "random") == Scale(pytest.approx(0.2), pytest.approx(0.9))  # type: ignore[arg-type]
-    assert found.scale("motion_fidelity", "blend") is None and found.scale("fid", "random") is None
-    assert found.scale("direction", "random") is None
-    flat = found.frame.assign(score=0.5)
-    assert Controls(flat, []).scale("motion_fidelity", "random") is None
+def test_an_object_that_is_parked_has_all_of_the_text_and_no_motion(tmp_path: Path, kept_study: Any) -> None:
+    prompts = ["a red circle on a cyan background", "a orange star on a red background"]
+    found = controls(Results(kept_study(tmp_path, references="ab", prompts=prompts)))
+    text, motion = (_scores(found, PARKED, metric) for metric in ("text_similarity", "motion_fidelity"))
+    assert text["prompt"].tolist() == prompts * 2
+    assert motion["score"].abs().max() < 0.2 and len(_scores(found, PARKED, "fid")) == 2

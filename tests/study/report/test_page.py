@@ -111,7 +111,7 @@ def test_images_decode_and_are_described(page: Page) -> None:
 
 def test_the_page_holds_the_findings(page: Page, reported: Study) -> None:
     words = " ".join(page.words.split())
-    shown = words[words.index("What is shown", words.index("Configurations")) : words.index("Everything else")]
+    shown = words[words.index("What is shown", words.index("Configurations")) : words.index("Every other difference")]
     assert re.search(r"finer: text similarity better by 0\.2\d\d \(95 % interval of the difference \+0\.1\d+ to \+0\.2\d+\)", shown)
     assert re.search(r"coarser: text similarity worse by 0\.\d+", shown)
     assert "wavering" not in shown and "same" not in shown
@@ -164,7 +164,7 @@ def test_partial_studies_have_a_page(references: tuple[str, ...], done: bool, tm
     write_report(study)
     words = " ".join(Page((tmp_path / "report.html").read_text(encoding="utf-8")).words.split())
     if done:
-        assert "for this one reference only" in words and "finer: text similarity" in words
+        assert "One reference: nothing can be said of others" in words and "finer text similarity ↑ +" in words
     else:
         assert "No run has finished" in words and "not run yet" in words and "Initial noise" not in words
 

@@ -75,7 +75,7 @@ def test_the_latex_is_sound(reported: Study) -> None:
 def test_only_what_is_shown_to_be_better_is_bold(reported: Study) -> None:
     text = (reported.folder / "table.tex").read_text(encoding="utf-8")
     bold = [line.split(" & ")[0] for line in text.splitlines() if "mathbf" in line]
-    assert bold == ["finer", "finer"], "once for each noise"
+    assert bold == ["finer"], "on random noise only: there are no verdicts on the other"
     assert all(line.split(" & ")[1].startswith(r"$\mathbf{") for line in text.splitlines() if "mathbf" in line), "text similarity only"
 
 
@@ -165,6 +165,6 @@ def test_a_study_without_results_has_a_report(tmp_path: Path, fake: Callable[...
 def test_what_is_told_is_made_without_what_is_drawn() -> None:
     """The report's data and words know neither figures nor videos: a change of a plot cannot change a table."""
     folder = Path(model.__file__).parent
-    for name in ("build", "configs", "curves", "formats", "model", "presentation"):
+    for name in ("build", "configs", "curves", "formats", "model", "remarks"):
         found = re.findall(r"^ *(?:from|import) (\S+)", (folder / f"{name}.py").read_text(encoding="utf-8"), flags=re.M)
         assert found and not [each for each in found if re.search(r"matplotlib|PIL|report\.(figures|style|videos|write)", each)], name

@@ -13,7 +13,7 @@ import pytest
 from motion_ablation.files import write_json
 from motion_ablation.metrics import METRICS
 from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED
-from motion_ablation.study.analysis.statistics import COMPARISON, MISSING, SAME, UNSURE, comparisons
+from motion_ablation.study.analysis.statistics import COMPARISON, EXPLORATORY, MISSING, ONE, SAME, UNSURE, comparisons
 from motion_ablation.study.markdown import grid
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.build import build_report, findings, frame_estimate
@@ -73,7 +73,7 @@ def test_the_text_holds_the_numbers_the_failures_and_the_shared_runs(study: Stud
     assert "- broken/b-s0 failed: FloatingPointError: the loss is nan (see broken/b-s0/traceback.txt)" in text
     assert "- broken/c-s0: not run yet" in text
     assert text.index("noise: blend") < text.index("noise: random"), "the paper's setting comes first"
-    assert "text similarity ↑" in text and "fid ↓" in text and SAME in text
+    assert "text similarity ↑" in text and " fid |" in text.replace("  ", " ") and "fid ↓" not in text and SAME in text
     assert len(build_report(study).lost) == 2
 
 
@@ -83,14 +83,13 @@ def test_differences_have_intervals_and_verdicts(study: Study) -> None:
     row = compared.query("experiment == 'no_motion' and noise == 'blend' and metric == 'text_similarity'").iloc[0]
     assert f"{signed(row['difference'])} [{signed(row['low'])}, {signed(row['high'])}]" in text
     assert "- `no_motion`: no difference shown in text similarity (" in text and "- `same`: the same runs as the baseline." in text
-    assert "motion fidelity is shown as it was scored under blend noise" in text or not METRICS["motion_fidelity"].rescales
 
 
 def _compared(**changes: Any) -> dict[str, Any]:
     row = dict.fromkeys(COMPARISON, float("nan")) | {
         "card": "Card", "noise": "random", "metric": "text_similarity", "baseline": "baseline", "experiment": "other", "difference": 0.2,
-        "low": 0.1, "high": 0.3, "p": 0.01, "p_holm": 0.02, "references": 3, "cells": 12, "detectable": 0.15, "verdict": "better",
-        "scope": "references",
+        "low": 0.1, "high": 0.3, "p": 0.01, "p_holm": 0.02, "references": 3, "cells": 12, "detectable": 0.152,
+        "detectable_low": 0.11, "detectable_high": 0.26, "primary": True, "verdict": "better",
     }  # fmt: skip
     return row | changes
 
@@ -101,7 +100,8 @@ def _compared(**changes: Any) -> dict[str, Any]:
         ({}, "+0.200 [+0.100, +0.300] better"),
         ({"verdict": UNSURE}, "+0.200 [+0.100, +0.300] °"),
         ({"verdict": UNSURE, "p": 0.06, "low": -0.1}, "+0.200 [-0.100, +0.300]"),
-        ({"verdict": "better (on this reference only)"}, "+0.200 [+0.100, +0.300] better"),
+        ({"verdict": EXPLORATORY, "primary": False}, "+0.200 [+0.100, +0.300]"),
+        ({"verdict": ONE, "low": float("nan"), "high": float("nan")}, "+0.200"),
         ({"verdict": UNSURE, "low": float("nan"), "high": float("nan"), "p": 1.0}, "+0.200"),
         ({"verdict": SAME}, "same runs"),
         ({"verdict": MISSING, "difference": float("nan")}, "-"),
@@ -116,7 +116,7 @@ def _printed(rows: list[dict[str, Any]]) -> list[str]:
     """The lines that ``table.md`` has of these comparisons, beneath their table."""
     card = CardSection("Card", "card", "Why?", "baseline", findings(pd.DataFrame(rows)), ScoreTable([], []))
     section = NoiseSection("random", "", ScoreTable(["fid"], []), None, [card])
-    text = markdown(Report("", "baseline", [], {"Backbone": ""}, {}, 0, [], [section], [], [], {}, [], [], []))
+    text = markdown(Report("", "baseline", [], {"Backbone": ""}, {}, 0, [], [section], [], "It speaks of them.", [], {}, [], [], []))
     _, found, rest = text.partition("### Card: paired differences from baseline, random noise\n\n")
     return rest.split("**Scores.**")[0].strip().split("\n\n", 1)[1].splitlines() if found else []
 
@@ -124,42 +124,40 @@ def _printed(rows: list[dict[str, Any]]) -> list[str]:
 def test_verdicts_in_words() -> None:
     rows = [
         _compared(),
-        _compared(metric="fid", verdict="worse", difference=0.25),
-        _compared(metric="direction", verdict=UNSURE),
+        _compared(metric="direction", verdict="worse", difference=0.25),
+        _compared(metric="fid", verdict=EXPLORATORY, primary=False),
+        _compared(metric="motion_fidelity", verdict=UNSURE),
         _compared(metric="prompt_colors", verdict=UNSURE, detectable=1.5),
         _compared(metric="trajectory_error", verdict=UNSURE, detectable=float("nan")),
         _compared(experiment="lost", verdict=MISSING, difference=float("nan")),
     ]
     assert _printed(rows) == [
-        "In brackets: the smallest true difference that would have been found.",
+        "Judged: text similarity, direction, motion fidelity, prompt colors, trajectory error; the other columns are exploratory. "
+        "It speaks of them. In brackets: the true difference that would have been found.",
         "",
-        "- `other`: text similarity better by 0.200; fid worse by 0.250; no difference shown in direction (0.150), "
-        "prompt colors (none could be), trajectory error (no spread to judge by).",
+        "- `other`: text similarity better by 0.200; direction worse by 0.250; "
+        "no difference shown in motion fidelity (0.2, or 0.1 to 0.3), "
+        "prompt colors (none could have been found), trajectory error (too few references to tell what would have been found).",
     ]
 
 
-def test_one_reference_is_said_to_be_one() -> None:
-    assert _printed([_compared(references=1, verdict="better (on this reference only)")]) == [
-        "- `other`: text similarity better by 0.200.",
-        "- All of this holds for this one reference only: nothing can be said of others.",
-    ]
+def test_without_a_primary_metric_there_is_no_verdict() -> None:
+    assert _printed([_compared(verdict=EXPLORATORY, primary=False)]) == ["Exploratory: no verdicts under this initial noise."]
 
 
 def test_a_card_without_results_has_no_table() -> None:
     assert _printed([_compared(verdict=MISSING, difference=float("nan"))]) == []
 
 
-def test_control_rows_are_in_the_table(tmp_path: Path, kept_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(METRICS["motion_fidelity"], "rescales", True)
+def test_control_rows_are_in_the_table(tmp_path: Path, kept_study: Callable[..., Study]) -> None:
     study = kept_study(tmp_path, prompts="p")
     text = markdown(build_report(study))
     rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in text.splitlines() if line.startswith("|")}
     columns = [cell.strip() for cell in next(line for line in text.splitlines() if line.startswith("| experiment")).split("|")[2:]]
-    assert columns[:4] == ["text similarity ↑", "motion fidelity ↑", "motion fidelity (raw) ↑", "fid ↓"]
+    assert columns[:3] == ["text similarity ↑", "motion fidelity ↑", "fid"]
     itself, shuffled = ([cell.strip() for cell in rows[name]] for name in (ITSELF, SHUFFLED))
-    assert itself[:5] == ["-", "1.000 ± 0.000", "1.000 ± 0.000", "0.000 ± 0.000", "0"]
-    assert shuffled[1].startswith("0.000") and shuffled[0] == rows["baseline"][0].strip() and shuffled[4] == "4"
-    assert "motion fidelity, random noise: 0 is the mean of 'shuffled reference'" in text
+    assert itself[:4] == ["-", "1.000 ± 0.000", "0.000 ± 0.000", "0"]
+    assert shuffled[0] == rows["baseline"][0].strip() and shuffled[3] == "4"
     assert markdown(build_report(study)) == text, "a second report is the same"
 
 
@@ -194,7 +192,6 @@ def test_a_study_can_be_read_back_and_moved(study: Study) -> None:
 def test_numbers_and_headings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [number(value) for value in (0.12345, -0.0001, 123.456)] == ["0.123", "0.000", "123.5"]
     assert [signed(value) for value in (0.1, -0.1, 0.0001, 0)] == ["+0.100", "-0.100", "0.000", "0.000"]
-    assert heading("motion_fidelity (raw)") == "motion fidelity (raw) ↑"
     monkeypatch.setattr(METRICS["fid"], "higher_is_better", None)
     assert heading("fid") == "fid"
 
