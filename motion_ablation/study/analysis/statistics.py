@@ -14,7 +14,8 @@
 
 from __future__ import annotations
 
-from math import nan
+from math import isfinite, nan
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -100,7 +101,7 @@ def _compare(study: Study, groups: dict[Any, pd.DataFrame], where: dict[str, Any
         return {**where, **empty, "difference": 0.0, "verdict": SAME}, Interval(0.0)
     mine, theirs = groups.get((experiment, noise, metric)), groups.get((baseline, against, metric))
     pairs = None if mine is None or theirs is None else paired(mine, theirs, trains(study, experiment), trains(study, baseline))
-    if pairs is None or theirs is None or pairs.empty:
+    if not pairs or theirs is None:
         return {**where, **empty}, Interval(nan)
     found = paired_t(list(reference_differences(pairs).values()))
     numbers = {"difference": found.difference, "low": found.low, "high": found.high, "p": found.p, "references": found.references}
@@ -117,30 +118,43 @@ def trains(study: Study, experiment: str) -> bool:
     return any(run.trains for run in study.runs_of(experiment))
 
 
-def paired(mine: pd.DataFrame, theirs: pd.DataFrame, mine_trains: bool = True, theirs_train: bool = True) -> pd.DataFrame:
-    """Differences of the scores on the cells that both have: reference, train_seed, prompt, seed, difference.
+Pair = tuple[str, int, float]
+"""The reference and the training seed of a pair of scores, and their difference."""
+
+
+def paired(mine: pd.DataFrame, theirs: pd.DataFrame, mine_trains: bool = True, theirs_train: bool = True) -> list[Pair]:
+    """Differences of the scores on the cells that both have.
 
     Args:
         mine, theirs: scores of one experiment, noise and metric each. mine_trains, theirs_train: of what trains nothing, the mean over its
             training seeds (all the same) meets every training of the other.
     """
-    video = ["reference", "prompt", "seed"]
-    sides = []
-    for side, learns in ((mine, mine_trains), (theirs, theirs_train)):
-        side = side.assign(seed=side["seed"].fillna(-1).astype("int64"))  # sets have no seed
-        keys = [*video, "train_seed"] if learns else video
-        sides.append(side.groupby(keys, sort=False, as_index=False)["score"].mean())
-    merged = sides[0].merge(sides[1], on=[*video, *(["train_seed"] if mine_trains and theirs_train else [])])
-    if "train_seed" not in merged:
-        merged["train_seed"] = 0
-    merged["difference"] = merged["score_x"] - merged["score_y"]
-    return merged.dropna(subset="difference")[["reference", "train_seed", "prompt", "seed", "difference"]]
+    own, other = _cells(mine, mine_trains), _cells(theirs, theirs_train)
+    if mine_trains == theirs_train:
+        both = [(cell, own[cell], other[cell]) for cell in own if cell in other]
+    elif mine_trains:
+        both = [(cell, score, other[*cell[:3], 0]) for cell, score in own.items() if (*cell[:3], 0) in other]
+    else:
+        both = [(cell, own[*cell[:3], 0], score) for cell, score in other.items() if (*cell[:3], 0) in own]
+    return [(reference, training, one - two) for (reference, _, _, training), one, two in both]
 
 
-def reference_differences(pairs: pd.DataFrame) -> dict[str, float]:
+def _cells(frame: pd.DataFrame, trains: bool) -> dict[tuple[str, str, int, int], float]:
+    """Mean score by reference, prompt, seed (-1 of a set) and training seed (0 of what trains nothing)."""
+    found: dict[tuple[str, str, int, int], list[float]] = {}
+    columns = (frame["reference"], frame["prompt"], frame["seed"].fillna(-1), frame["train_seed"], frame["score"])
+    for reference, prompt, seed, training, score in zip(*(column.tolist() for column in columns), strict=True):
+        if isfinite(score):
+            found.setdefault((reference, prompt, seed, training if trains else 0), []).append(score)
+    return {cell: fmean(scores) for cell, scores in found.items()}
+
+
+def reference_differences(pairs: list[Pair]) -> dict[str, float]:
     """Each reference's difference: the mean over its trainings of their mean over videos."""
-    trainings = pairs.groupby(["reference", "train_seed"], sort=False)["difference"].mean()
-    return {str(name): float(value) for name, value in trainings.groupby("reference", sort=False).mean().items()}
+    trainings: dict[str, dict[int, list[float]]] = {}
+    for reference, training, difference in pairs:
+        trainings.setdefault(reference, {}).setdefault(training, []).append(difference)
+    return {reference: fmean(map(fmean, own.values())) for reference, own in trainings.items()}
 
 
 def _corrected(study: Study, family: list[tuple[dict[str, Any], Interval]]) -> list[dict[str, Any]]:

@@ -97,8 +97,8 @@ def test_what_trains_nothing_meets_every_training(tmp_path: Path, study_maker: A
 def test_without_the_training_seed_only_the_same_training_is_compared() -> None:
     rows = {"reference": "a", "prompt": "p", "seed": pd.array([0, 0], dtype="Int64"), "train_seed": [1, 2], "score": [1.0, 2.0]}
     mine, theirs = pd.DataFrame(rows), pd.DataFrame({**rows, "train_seed": [2, 3]})
-    assert paired(mine, theirs)["difference"].tolist() == [1.0]
-    assert paired(mine, theirs, theirs_train=False)["difference"].tolist() == [-0.5, 0.5]
+    assert paired(mine, theirs) == [("a", 2, 1.0)]
+    assert paired(mine, theirs, theirs_train=False) == [("a", 1, -0.5), ("a", 2, 0.5)]
 
 
 def test_one_reference_has_a_difference_and_no_verdict(tmp_path: Path, study_maker: Any) -> None:
