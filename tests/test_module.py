@@ -210,14 +210,15 @@ def test_a_loss_that_is_not_finite_says_what_to_do(make: Make, clip: Clip, monke
 def test_training_noise_is_set_by_the_seed_and_the_step(make: Make, clip: Clip) -> None:
     module, other = make(MotionConfig.paper()), make()
 
-    def draw(of: MotionInversion, index: int, seed: int = 3) -> Tensor:
+    def draw(of: MotionInversion, index: int, seed: int = 3, reference: str = "orbit") -> Tensor:
         torch.manual_seed(seed)
         torch.randn(index + seed)  # what else was drawn does not matter
-        return torch.randn(5, generator=of.step_generator(index))
+        return torch.randn(5, generator=of.step_generator(reference, index))
 
     assert torch.equal(draw(module, 0), draw(other, 0)), "every experiment trains on the same noise"
     assert not torch.equal(draw(module, 0), draw(module, 1))
     assert not torch.equal(draw(module, 0), draw(module, 0, seed=4))
+    assert not torch.equal(draw(module, 0), draw(module, 0, reference="slide")), "references are independent draws"
 
 
 # Artefacts.
@@ -285,6 +286,7 @@ def test_a_cell_starts_from_the_same_noise_in_every_experiment(make: Make, clip:
     assert torch.equal(first, second)
     assert all(not torch.equal(a, b) for a, b in pairwise(first)), "each cell has noise of its own"
     assert cell_seed(cells[0]) == cell_seed(Cell(clip.name, "a blue circle", 0, "blend")), "the blend holds the same fresh noise"
+    assert cell_seed(cells[0]) != cell_seed(Cell("another", "a blue circle", 0, "random")), "references are independent draws"
 
 
 def test_initial_noises(make: Make, clip: Clip) -> None:

@@ -61,7 +61,7 @@ def test_the_reference_itself_leaks_most_and_delays_do_not_matter() -> None:
     assert own == pytest.approx(1, abs=1e-5) and metric.score(reference.roll(2, 1), reference).item() == pytest.approx(own, abs=1e-5)
     assert metric.score(reference * 0.5 + videos(1, seed=1) * 0.5, reference).item() < own
     assert metric.score(videos(1, seed=1), reference).item() < metric.score(reference * 0.5 + videos(1, seed=1) * 0.5, reference).item()
-    assert metric.beyond_floor and not metric.higher_is_better
+    assert not metric.higher_is_better
     assert appearance_leakage(torch.zeros(1, 2, 4), torch.ones(1, 2, 4)).item() == 0
     with pytest.raises(ValueError, match="one reference per video"):
         metric.score(videos(2), reference)

@@ -96,7 +96,7 @@ def test_means_are_over_trainings_then_references(study: Study) -> None:
 
 
 def test_directions_levels_and_orders() -> None:
-    assert higher_is_better("fid") is False and higher_is_better("direction") is True
+    assert higher_is_better("fid") is None and higher_is_better("trajectory_error") is False and higher_is_better("direction") is True
     assert set_level("fid") and not set_level("text_similarity") and not set_level("direction")
     assert noises_of(["other", "random", "blend", "random"]) == ["blend", "random", "other"]
     assert truths_of(pd.DataFrame({"metric": ["fid", "direction", "direction"], "score": 1.0})) == ["direction"]

@@ -80,7 +80,7 @@ def test_a_run_leaves_everything_about_itself(finished: tuple[Path, int, list[st
 def test_the_table_can_be_recomputed(finished: tuple[Path, int, list[str]]) -> None:
     folder, _, _ = finished
     cells = _results(folder)["mqk_spatial/orbit"]["cells"]
-    values = [cell["motion_fidelity"] for cell in cells if cell["noise"] == "blend"]
+    values = [cell["text_similarity"] for cell in cells if cell["noise"] == "blend"]
     shown = f"{np.mean(values):.3f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.3f}"
     blend = (folder / "table.md").read_text().split("Initial noise: random")[0]
     assert shown in next(line for line in blend.splitlines() if line.startswith("| mqk_spatial"))
