@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -58,6 +59,15 @@ def test_a_real_backbone_needs_a_real_encoder(tiny_clip: Path) -> None:
 def test_an_encoder_that_is_not_here_is_told_in_advance() -> None:
     with pytest.raises(MissingWeights, match="hf download nobody/clip"):
         EvaluationConfig(["text_similarity"], encoder="nobody/clip").check("shapes")
+
+
+@pytest.mark.parametrize("metric", [
+    {"name": "motion_fidelity", "tracker": "raft:/nowhere/raft.pth"}, {"name": "fid", "features": "inception:/nowhere"},
+    {"name": "subject_consistency", "features": "nobody/dino"},
+])  # fmt: skip
+def test_weights_that_are_not_here_are_told_before_training(metric: dict[str, Any]) -> None:
+    with pytest.raises(MissingWeights):
+        EvaluationConfig([metric]).check("shapes")
 
 
 def test_backbones_bring_their_encoder() -> None:
