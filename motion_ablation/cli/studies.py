@@ -1,4 +1,4 @@
-"""``motion-ablation``: runs ablation cards, reports on them, and lists what there is."""
+"""``motion-ablation``: runs ablation cards and reports on them; ``cli.tools`` has its other commands."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from motion_ablation.cli.lightning import main as lightning
+from motion_ablation.cli.tools import add_tools, positive
 from motion_ablation.configure.parse import COMMANDS
-from motion_ablation.configure.shipped import FOLDER, find_file
+from motion_ablation.configure.shipped import find_file
 
 if TYPE_CHECKING:
     from motion_ablation.study.plan.study import Study
@@ -62,10 +63,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    _add_run(commands)
+    _add_looks(commands)
+    add_tools(commands)
+
+    return parser
+
+
+def _add_run(commands: Any) -> None:
     run = commands.add_parser("run", help="run the experiments of ablation cards and write their table")
     run.set_defaults(command=_run)
     _add_study_options(run)
-    run.add_argument("--workers", type=_positive, help="runs at a time (2 on a CPU with 2 cores or more, 1 on an accelerator)")
+    run.add_argument("--workers", type=positive, help="runs at a time (2 on a CPU with 2 cores or more, 1 on an accelerator)")
     run.add_argument(
         "--cluster",
         nargs="?",
@@ -76,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--gpus-per-run", type=float, help="on Ray: 0.5 for two runs on a GPU (1 where there are GPUs, else 0)")
     run.add_argument("--cpus-per-run", type=float, default=1.0, help="on Ray: cores, and threads, of a run (1)")
 
+
+def _add_looks(commands: Any) -> None:
     show = commands.add_parser("show", help="tell what ablation cards would run, and what it costs, without running anything")
     show.set_defaults(command=_show)
     _add_study_options(show)
@@ -94,48 +105,6 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(command=_report)
     report.add_argument("study", help="the study's folder, such as results/integration")
 
-    listing = commands.add_parser("list", help="list experiments, cards, and the entries of every axis")
-    listing.set_defaults(command=_list)
-    listing.add_argument("experiments", nargs="?", default="experiments", help="folder of experiments (%(default)s)")
-
-    imported = commands.add_parser("import", help="turn a released motion_embed.pt into a motion.safetensors")
-    imported.set_defaults(command=_import)
-    imported.add_argument("file", help="the released checkpoint; nothing in it is executed")
-    imported.add_argument("--network", default="unet3d", help="the backbone's class, as in motion-ablation list (%(default)s)")
-    imported.add_argument("--backbone", default="cerspense/zeroscope_v2_576w", help="diffusers folder or hub id (%(default)s)")
-    imported.add_argument("--size", nargs=2, type=_positive, default=[320, 576], metavar=("HEIGHT", "WIDTH"), help="of training (320 576)")
-    imported.add_argument("--frames", type=_positive, help="of training (as far as the checkpoint's rows are not zero)")
-    imported.add_argument("--output", default="motion.safetensors", help="the new file (%(default)s)")
-
-    exported = commands.add_parser("export", help="turn a motion.safetensors into the released format, motion_embed.pt")
-    exported.set_defaults(command=_export)
-    exported.add_argument("file", help="a trained motion.safetensors with the paper's streams")
-    exported.add_argument("--output", default="motion_embed.pt", help="the new file (%(default)s)")
-
-    score = commands.add_parser("score", help="score any videos on disk against a reference, with every metric")
-    score.set_defaults(command=_score)
-    score.add_argument("reference", help="the video whose motion was asked for: mp4, webm, mov, gif or a folder of images")
-    score.add_argument("videos", nargs="+", metavar="VIDEO", help="videos to score, from any method; VIDEO.txt beside one holds its prompt")
-    score.add_argument("--prompt", default="", help="text of the videos that have none beside them")
-    score.add_argument("--metrics", nargs="+", help="names, as in motion-ablation list (all that can be had)")
-    score.add_argument("--clip", default="shapes", metavar="SOURCE", help="CLIP of the image metrics: a folder, a hub id (%(default)s)")
-    score.add_argument("--tracker", default="opencv", help="opencv, raft or cotracker3, or NAME:PATH of its weights (%(default)s)")
-    score.add_argument("--frames", type=_positive, default=128, help="most frames to read (%(default)s)")
-    score.add_argument("--fps", type=float, help="rate to read at (each video's own)")
-    score.add_argument("--json", metavar="FILE", help="also write scores and protocols to a file")
-
-    calibrated = commands.add_parser("calibrate", help="measure how well every metric ranks videos whose truth is known")
-    calibrated.set_defaults(command=_calibrate)
-    calibrated.add_argument("--output", default="results/calibration", help="folder for the report (%(default)s)")
-    calibrated.add_argument("--references", nargs="+", help="built-in references of known motion (orbit slide bounce zoom pan)")
-    calibrated.add_argument("--looks", type=_positive, default=3, help="appearances per reference, 2 or more (%(default)s)")
-    calibrated.add_argument("--trackers", nargs="+", default=["opencv"], help="point trackers; the first is the default's (%(default)s)")
-
-    pretrained = commands.add_parser("pretrain-report", help="measure the built-in backbone")
-    pretrained.set_defaults(command=_pretrain_report)
-    pretrained.add_argument("--output", default="results/pretrain", help="folder for the report (%(default)s)")
-    return parser
-
 
 def _add_study_options(
     parser: argparse.ArgumentParser, what: str = "CARD", meaning: str = "ablation cards, such as experiments/studies/integration.yaml"
@@ -144,17 +113,10 @@ def _add_study_options(
     parser.add_argument("--output", help="the study's folder (results/CARD, several cards joined by +)")
     parser.add_argument("--references", nargs="+", help="videos, manifests, builtin:NAME or builtin (builtin)")
     parser.add_argument("--config", nargs="+", action="extend", default=[], metavar="FILE", help="configuration beneath every experiment")
-    parser.add_argument("--steps", type=_positive, help="training steps of every run")
+    parser.add_argument("--steps", type=positive, help="training steps of every run")
     parser.add_argument("--seeds", nargs="+", type=int, help="generation seeds")
     parser.add_argument("--prompts", nargs="+", help="texts to generate with")
     parser.add_argument("--train-seeds", nargs="+", type=int, help="train every experiment once with each (the configuration's seed)")
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return value
 
 
 def _study(options: argparse.Namespace) -> Study:
@@ -245,74 +207,6 @@ def _places(folder: Path) -> str:
         "EXPERIMENT/REFERENCE/ (all of a run); "
         f"compare the runs with: tensorboard --logdir {folder}"
     )
-
-
-def _list(options: argparse.Namespace) -> int:
-    from motion_ablation.cli.listing import listing
-
-    folder = Path(options.experiments)
-    print(listing(folder if folder.is_dir() or options.experiments != "experiments" else FOLDER))
-    return 0
-
-
-def _import(options: argparse.Namespace) -> int:
-    from motion_ablation.backbones import BACKBONES
-    from motion_ablation.motion.released import from_released, read_released, trained_length
-
-    tensors = read_released(options.file)
-    frames = options.frames or trained_length(tensors)
-    motion = from_released(tensors, BACKBONES[options.network].sites_of(options.backbone, frames, *options.size))
-    motion.save(options.output)
-    places = ", ".join(site.name for site in motion.sites)
-    print(f"{options.output}: {frames} frames, {motion.parameter_count:,} parameters at {places}")
-    print(f"use it with --model.embedding {options.output}")
-    return 0
-
-
-def _export(options: argparse.Namespace) -> int:
-    from motion_ablation.motion import MotionEmbeddings
-    from motion_ablation.motion.released import to_released, write_released
-
-    tensors = to_released(MotionEmbeddings.load(options.file))
-    write_released(tensors, options.output)
-    print(f"{options.output}: {len(tensors)} tensors")
-    return 0
-
-
-def _score(options: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.progress import track
-
-    from motion_ablation.evaluation.files import score_files
-    from motion_ablation.files import write_json
-
-    if options.clip == "shapes":
-        print("note: the built-in CLIP knows the built-in world only; else use --clip openai/clip-vit-base-patch32", file=sys.stderr)
-    scores = score_files(
-        options.reference, options.videos, metrics=options.metrics, prompt=options.prompt, network=options.clip, tracker=options.tracker,
-        frames=options.frames, fps=options.fps, track=lambda videos: track(videos, "scoring", console=Console(stderr=True)),
-    )  # fmt: skip
-    print(scores.to_table())
-    if options.json:
-        write_json(options.json, vars(scores))
-        print(f"scores and protocols are in {options.json}", file=sys.stderr)
-    return 0 if scores.complete else 1
-
-
-def _calibrate(options: argparse.Namespace) -> int:
-    from motion_ablation.evaluation.calibration.ladders import REFERENCES
-    from motion_ablation.evaluation.calibration.report import calibrate, verdict
-
-    found = calibrate(options.output, options.references or REFERENCES, options.looks, options.trackers)
-    print(f"{verdict(found)}\n{options.output}: report.md, report.json, rungs.csv and figures")
-    return 0
-
-
-def _pretrain_report(options: argparse.Namespace) -> int:
-    from motion_ablation.pretrain.report import main as report
-
-    report(options.output)
-    return 0
 
 
 if __name__ == "__main__":

@@ -96,14 +96,9 @@ def score_files(
         ValueError: no videos, an unknown metric or tracker, a video that cannot be read.
         MissingWeights: the network's or tracker's weights, if asked for by name.
     """
-    if not videos:
-        raise ValueError("no videos to score")
+    paths = _existing([reference, *videos])
     evaluator, skipped = _evaluator(metrics or [name for name in METRICS if not METRICS[name].requires_truth], network, tracker)
     chosen = evaluator.metrics
-    paths = [Path(reference).expanduser(), *(Path(path).expanduser() for path in videos)]
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        raise VideoError(f"{', '.join(missing)}: no such file or folder")
     source = read_whole(paths[0], frames, fps)
     rows = []
     for number, path in enumerate(track(paths)):
@@ -135,6 +130,17 @@ def score_files(
         chosen = {name: metric for name, metric in chosen.items() if "prompt" not in metric.reads}
         skipped["text_similarity"] = "no prompt: give --prompt, or write VIDEO.txt beside VIDEO.mp4"
     return Scores(str(reference), rows, sets, {name: metric.protocol for name, metric in chosen.items()}, skipped)
+
+
+def _existing(files: Sequence[str | Path]) -> list[Path]:
+    """The paths of a reference and at least one video. Raises ``ValueError`` where there is none."""
+    paths = [Path(path).expanduser() for path in files]
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise VideoError(f"{', '.join(missing)}: no such file or folder")
+    if len(paths) < 2:
+        raise ValueError("no videos to score")
+    return paths
 
 
 def _evaluator(names: Iterable[str], network: str, tracker: str) -> tuple[Evaluator, dict[str, str]]:

@@ -19,16 +19,15 @@ from motion_ablation.study.analysis.statistics import comparisons
 from motion_ablation.study.finished import Finished
 from motion_ablation.study.plan.cards import PLAIN, Card
 from motion_ablation.study.plan.study import Study
+from motion_ablation.study.report.comparison import Comparison, Finding
 from motion_ablation.study.report.configs import configurations
 from motion_ablation.study.report.curves import training_curves
 from motion_ablation.study.report.model import (
     REFERENCE,
     CardSection,
-    Comparison,
     Estimate,
     Experiment,
     Film,
-    Finding,
     LostRun,
     NoiseSection,
     Report,

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from motion_ablation.fonts import drawable
+from motion_ablation.study.report.comparison import Comparison
 from motion_ablation.study.report.formats import heading, signed
-from motion_ablation.study.report.model import REFERENCE, CardSection, Comparison, Film, Report
+from motion_ablation.study.report.model import REFERENCE, CardSection, Film, Report
 from motion_ablation.study.report.style import BETTER, COLUMN, CURVES, FAINT, INK, PAPER, UNCLEAR, WORSE, panels, save, styled, svg
 from motion_ablation.study.report.videos import data_address, evenly, first_films, image_of, load
 from motion_ablation.study.results import higher_is_better

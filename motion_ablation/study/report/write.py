@@ -18,8 +18,9 @@ from motion_ablation.study.analysis.controls import ITSELF, PARKED, SHUFFLED
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report import formats
 from motion_ablation.study.report.build import build_report
+from motion_ablation.study.report.comparison import MARK
 from motion_ablation.study.report.figures import curve_drawings, forest_drawings, write_figures
-from motion_ablation.study.report.model import MARK, Report
+from motion_ablation.study.report.model import Report
 from motion_ablation.study.report.videos import strips, write_sheets
 from motion_ablation.study.results import Results
 
