@@ -35,7 +35,7 @@ INCIDENTAL = {
 # What a run does once it has learnt.
 LATER = {
     "model": {"sampling"},
-    "data": {"prompts", "seeds", "noises", "val_batch_size"},
+    "data": {"prompts", "seeds", "noises", "videos", "val_batch_size"},
     "trainer": {"callbacks", "check_val_every_n_epoch", "val_check_interval", "limit_val_batches", "num_sanity_val_steps"},
 }
 

@@ -130,10 +130,12 @@ class _CellBatches(Dataset[Batch]):
         ranks: processes that share the cells out. rank: this one, whose cells these are.
     """
 
-    def __init__(self, clips: ReferenceDataset, seeds: Sequence[int], noises: Sequence[str], size: int, rank: int, ranks: int) -> None:
+    def __init__(
+        self, clips: ReferenceDataset, seeds: Sequence[int], noises: Sequence[str], videos: dict[str, int], size: int, rank: int, ranks: int
+    ) -> None:
         self.clips = clips
         self.groups = list(product(range(len(clips)), noises))
-        pairs = [list(product(clips.sources[index].prompts, seeds)) for index, _ in self.groups]
+        pairs = [_first(clips.sources[index].prompts, seeds, videos.get(noise)) for index, noise in self.groups]
         self.batches = split_evenly(pairs, size, ranks)[rank]
 
     def __len__(self) -> int:
@@ -151,6 +153,12 @@ class _CellBatches(Dataset[Batch]):
     def cells(self) -> list[Cell]:
         """Every cell, in order."""
         return [cell for index in range(len(self)) for cell in self.cells_of(index)]
+
+
+def _first(prompts: Sequence[str], seeds: Sequence[int], most: int | None) -> list[tuple[str, int]]:
+    """Prompts with seeds, at most so many: the first seed of every prompt comes before the second."""
+    chosen = [(prompt, seed) for seed in seeds for prompt in prompts][:most]
+    return [pair for pair in product(prompts, seeds) if pair in chosen]
 
 
 def _as_is(item: Any) -> Any:
@@ -175,7 +183,8 @@ class ReferenceDataModule(L.LightningDataModule):
         caption: what the video shows, for a single reference; else the manifest or ``clip.txt`` beside ``clip.mp4`` tells.
         prompts: texts to generate with, for references without prompts in a manifest. None: four of its own for each built-in reference,
             and :data:`PROMPTS`, which suit the built-in backbone, for all others. seeds: generation seeds.
-        noises: names of the initial noises to generate from.
+        noises: names of the initial noises to generate from. videos: the most videos of a reference from one of them, by its name;
+            what is not among the noises is passed over.
         cache: folder for the files of built-in references; None is ``cache/references``.
         steps_per_epoch: training steps per epoch, taking the references in turn. val_batch_size: most cells per batch.
 
@@ -199,6 +208,7 @@ class ReferenceDataModule(L.LightningDataModule):
         prompts: list[str] | None = None,
         seeds: list[int] = SEEDS,
         noises: list[str] = NOISES,
+        videos: dict[str, int] | None = None,
         cache: str | None = None,
         steps_per_epoch: int = 50,
         val_batch_size: int = 8,
@@ -210,6 +220,8 @@ class ReferenceDataModule(L.LightningDataModule):
         wrong = [seed for seed in seeds if not -(2**63) <= seed < 2**63]
         if wrong:
             raise ValueError(f"seeds must be whole numbers of 64 bits, up to 2^63 - 1, not {wrong[0]}")
+        if any(most < 1 for most in (videos or {}).values()):
+            raise ValueError(f"videos must be numbers of at least 1 by the name of an initial noise, not {videos}")
         for name, value in {"steps_per_epoch": steps_per_epoch, "val_batch_size": val_batch_size}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
@@ -225,7 +237,7 @@ class ReferenceDataModule(L.LightningDataModule):
         sources = [replace(source, prompts=source.prompts or tuple(prompts or own_prompts(source) or PROMPTS)) for source in sources]
         refuse_copies(sources)
         self.dataset = ReferenceDataset(sources, window, cache or CACHE)
-        self._deal = partial(_CellBatches, self.dataset, seeds, noises, val_batch_size)
+        self._deal = partial(_CellBatches, self.dataset, seeds, noises, videos or {}, val_batch_size)
         self.cells = self._deal(0, 1).cells()
         self.cell_count = len(self.cells)
         self._steps = _RoundRobin(self.dataset, steps_per_epoch)

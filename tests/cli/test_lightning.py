@@ -82,7 +82,7 @@ def test_print_config(path: Path, capsys: pytest.CaptureFixture[str], no_weights
         main(["fit", "--config", str(path), "--print_config"])
     assert stopped.value.code == 0
     printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed["trainer"]["max_steps"] == 400
+    assert printed["trainer"]["max_steps"] == 120
     difference = yaml.safe_load(path.read_text())
 
     def holds(whole: Any, part: Any) -> bool:

@@ -215,6 +215,18 @@ def test_default_prompts_are_held_out_and_unlike_the_references() -> None:
     assert len(set(drawn)) == len(DEFAULT) == 8, "each has prompts of its own"
 
 
+def test_a_noise_may_have_fewer_videos(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"prompts": ["x", "y", "z"], "seeds": [0, 1], "noises": ["blend", "random"]}
+    cells = module(tmp_path, "builtin:orbit", videos={"blend": 2}, **options).cells
+    assert [(cell.prompt, cell.seed) for cell in cells if cell.noise == "blend"] == [("x", 0), ("y", 0)]
+    assert sum(cell.noise == "random" for cell in cells) == 6
+    cells = module(tmp_path, "builtin:orbit", videos={"blend": 4}, **options).cells
+    assert [(cell.prompt, cell.seed) for cell in cells if cell.noise == "blend"] == [("x", 0), ("x", 1), ("y", 0), ("z", 0)]
+    assert len(module(tmp_path, "builtin:orbit", videos={"fft": 2}, **options).cells) == 12
+    with pytest.raises(ValueError, match="videos must be numbers of at least 1"):
+        module(tmp_path, "builtin:orbit", videos={"blend": 0}, **options)
+
+
 def test_prompts_are_the_manifest_s_else_the_user_s_else_the_reference_s_own(tmp_path: Path) -> None:
     assert module(tmp_path, "builtin:orbit").cells[0].prompt == builtin("orbit").prompts()[0]
     assert module(tmp_path, "builtin:orbit", prompts=["x"]).cells[0].prompt == "x"
