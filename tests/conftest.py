@@ -160,7 +160,7 @@ def _tiny_settings(folder: Path, backbone: Path, clip: Path) -> dict[str, Any]:
         },
         "data": {
             "references": ["builtin:orbit"], "frames": 4, "size": 16, "prompts": ["a red triangle on a blue background"], "seeds": [0],
-            "steps_per_epoch": 2, "cache": str(folder / "references"),
+            "videos": None, "steps_per_epoch": 2, "cache": str(folder / "references"),
         },
         "trainer": {
             "accelerator": "cpu", "max_steps": 2, "check_val_every_n_epoch": 1, "log_every_n_steps": 1, "enable_progress_bar": False,

@@ -39,7 +39,7 @@ def quick_config(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path, 
         },
         "data": {
             "references": ["builtin:orbit"], "frames": 4, "size": 16, "prompts": ["a red triangle on a blue background", "a blue cross"],
-            "seeds": [0, 1], "steps_per_epoch": 2, "cache": str(folder / "references"),
+            "seeds": [0, 1], "videos": None, "steps_per_epoch": 2, "cache": str(folder / "references"),
         },
         "trainer": {"accelerator": "cpu", "max_steps": 3, "log_every_n_steps": 1},
         "evaluation": {"encoder": str(tiny_clip)},

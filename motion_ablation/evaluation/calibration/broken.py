@@ -98,8 +98,10 @@ def score_broken(references: Sequence[str], frames: int = 16) -> list[Row]:
 
 def beats_good(row: Row, kind: str) -> bool:
     """Whether a broken video scores at least as well as the good one."""
-    better = METRICS[row["metric"]].higher_is_better
-    return better is not None and bool(row[kind] >= row["good"] if better else row[kind] <= row["good"])
+    metric = METRICS[row["metric"]]
+    if metric.higher_is_better is None:
+        return not metric.per_sample and bool(row[kind] <= row["good"])  # a distance between sets: as near as the good one, or nearer
+    return bool(row[kind] >= row["good"] if metric.higher_is_better else row[kind] <= row["good"])
 
 
 def _mean(scores: list[float]) -> float:

@@ -178,7 +178,7 @@ def broken_table(rows: list[Row]) -> str:
 
 
 def _with_interval(row: Row) -> str:
-    around = "" if isnan(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
+    around = "" if isnan(row["low"]) else f" [{max(row['low'], -1):+.2f}, {min(row['high'], 1):+.2f}]"
     return f"{row['spearman']:+.3f}{around}"
 
 
