@@ -33,7 +33,7 @@ lint: $(STAMP) ## check style, formatting and types
 	$(BIN)/mypy motion_ablation
 
 ablate-all: $(STAMP) ## run the two studies and write their table to results/
-	$(BIN)/motion-ablation run experiments/studies/integration.yaml experiments/studies/mqk_spatial.yaml --output results
+	$(BIN)/motion-ablation run experiments/studies/integration.yaml experiments/studies/mqk_spatial.yaml --seeds 0 --output results
 
 benchmark: $(STAMP) ## measure speed and memory as ratios, on an idle machine, into results/speed.md (BENCHMARK="--only a b e")
 	$(BIN)/python -m benchmarks.speed $(BENCHMARK)

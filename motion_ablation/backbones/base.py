@@ -103,7 +103,8 @@ class Backbone(nn.Module, ABC):
 
     def noised(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
         """``clean`` latents with ``noise`` as far as ``timestep`` says."""
-        return self.scheduler.add_noise(clean, noise, timestep)
+        noisy: Tensor = self.scheduler.add_noise(clean, noise, timestep)
+        return noisy
 
     def target(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
         """What the network should output, by the scheduler's own prediction type."""
@@ -111,7 +112,8 @@ class Backbone(nn.Module, ABC):
         if kind == "epsilon":
             return noise
         if kind == "v_prediction":
-            return self.scheduler.get_velocity(clean, noise, timestep)
+            velocity: Tensor = self.scheduler.get_velocity(clean, noise, timestep)
+            return velocity
         if kind == "sample":
             return clean
         raise ValueError(f"prediction type '{kind}' is not one of epsilon, v_prediction, sample")

@@ -55,8 +55,9 @@ class StreamAtSite(nn.Module):
     def forward(self, features: Tensor, motion: Tensor, height: int, width: int) -> Tensor:
         """``(b * h * w, f, c)`` features, batch outermost, with the dense embedding integrated; ``2 f`` if that adds tokens."""
         count = height * width if len(motion) > 1 else 1
-        split = features.unflatten(0, (-1, count))
-        return self.integration(split, motion.to(features.dtype)).flatten(0, 1)
+        split = features.reshape(-1, count, *features.shape[1:])
+        joined: Tensor = self.integration(split, motion.to(features.dtype))
+        return joined.flatten(0, 1)
 
 
 class MotionEmbeddings(nn.Module):
