@@ -230,9 +230,10 @@ def draw(scene: Scene, truth: Truth, size: int | tuple[int, int] = 64) -> Array:
     return np.clip(background * (1 - alpha) + color * alpha, 0, 1).astype(np.float32)
 
 
-def parked(shape: str, color: str, background: str, frames: int = 16, size: int = 64) -> Array:
-    """A video ``(f, 3, size, size)`` of an object that stands in the frame's middle: what a path metric gives for no motion at all."""
-    return render(Scene(shape, color, background), frames, size)[0]
+def parked(shape: str, color: str, background: str, frames: int = 16, size: int | tuple[int, int] = 64) -> Array:
+    """A video ``(f, 3, h, w)`` of an object that stands in the frame's middle: what a path metric gives for no motion at all."""
+    scene = Scene(shape, color, background)
+    return draw(scene, trajectory(scene, frames), size)
 
 
 def signed_distance(shape: str, x: Array, y: Array) -> Array:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from motion_ablation.cache.code import code_of
-from motion_ablation.data.world.shapes import Scene, draw, trajectory
+from motion_ablation.data.world.shapes import parked
 from motion_ablation.evaluation.evaluator import scores_of
 from motion_ablation.metrics import METRICS, VideoMetric
 from motion_ablation.metrics.segmentation import appearance_of
@@ -138,7 +138,7 @@ class _Scorer:
         def compute() -> dict[str, Tensor]:
             clip = self._clip(done, metric)
             frames, _, height, width = done.reference_video()[0].shape
-            still = [(_parked(look, frames, height, width), prompt) for prompt, look in prompts.items()]
+            still = [(torch.from_numpy(parked(*look, frames, (height, width))), prompt) for prompt, look in prompts.items()]
             return {"scores": torch.tensor(self._score(done, metric, clip, still), dtype=torch.float64)}
 
         found = self._get("parked", done, metric, {"prompts": list(prompts)}, compute)["scores"].tolist()
@@ -195,12 +195,6 @@ class _Scorer:
         if built is None:
             built = self._metrics[done.run.name, metric] = done.metric(metric)
         return scores_of(built, [Sample(frames, reference, prompt, 0, "").to(DEVICE) for frames, prompt in videos])
-
-
-def _parked(look: tuple[str, str, str], frames: int, height: int, width: int) -> Tensor:
-    """A video ``(f, 3, h, w)`` of a still object."""
-    shape, color, background = look
-    return torch.from_numpy(draw(Scene(shape, color, background), trajectory(Scene(shape, color, background), frames), (height, width)))
 
 
 def _mean(scores: Iterable[float]) -> float:
