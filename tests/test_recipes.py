@@ -191,44 +191,69 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(package: Path, *command: str) -> str:
-    """What a command prints that runs with the copy of the package."""
-    done = subprocess.run(
-        [sys.executable, *command], cwd=package, env={**os.environ, "PYTHONPATH": str(package)}, capture_output=True, text=True
+SCRIPT = """
+import contextlib, io, json, sys
+import pytest
+from motion_ablation.cli import lightning, studies
+
+def told(call, *arguments):
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        call(*arguments)
+    return text.getvalue()
+
+commands, places = json.loads(sys.argv[1])
+listed = told(studies.main, ["list"])
+for command in commands:
+    lightning.main(command)
+collected = told(pytest.main, ["--collect-only", "-q", "-p", "no:cacheprovider", *places])
+print(json.dumps({"listed": listed, "collected": collected}))
+"""
+
+
+@pytest.fixture(scope="module")
+def done(package: Path, tmp_path_factory: pytest.TempPathFactory, settings_for: Any) -> dict[str, Any]:
+    """What ``list`` printed, the results of one training step with each recipe by name, and which contract tests pytest found.
+
+    All in one process with the copy of the package, since importing takes longer than training.
+    """
+    folder, commands = tmp_path_factory.mktemp("recipes"), []
+    for name, (_, _, own) in {**RECIPES, "integration": of_the_readme()}.items():
+        base = settings_for(folder / name)
+        base["trainer"].update(max_steps=1)
+        base.setdefault("evaluation", {})["metrics"] = ["text_similarity"]
+        base["data"]["noises"] = ["random"]
+        files = [folder / f"{name}-base.yaml", folder / f"{name}.yaml"]
+        for file, content in zip(files, (base, own), strict=True):
+            file.write_text(yaml.safe_dump(content))
+        commands.append(["fit", *(part for file in files for part in ("--config", str(file)))])
+    told = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps([commands, [str(ROOT / path) for path in CONTRACTS]])],
+        cwd=package,
+        env={**os.environ, "PYTHONPATH": str(package)},
+        capture_output=True,
+        text=True,
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
+    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
+    results = {}
+    for name in [*RECIPES, "integration"]:
+        (result,) = (folder / name).rglob("result.json")
+        results[name] = json.loads(result.read_text())
+    return {**json.loads(told.stdout.splitlines()[-1]), "results": results}
 
 
-def test_each_entry_is_listed_with_its_first_sentence(package: Path) -> None:
-    listed = run(package, "-m", "motion_ablation.cli.studies", "list")
+def test_each_entry_is_listed_with_its_first_sentence(done: dict[str, Any]) -> None:
+    listed = done["listed"]
     assert {line.split()[0] for line in listed.splitlines() if line.strip()} >= NAMES
     assert "Mean absolute error" in listed and "The same vector in every frame" in listed
 
 
-def test_each_trains_and_scores(package: Path, tmp_path: Path, settings_for: Any) -> None:
-    """In one process, since importing takes longer than training."""
-    commands = []
-    for name, (_, _, own) in {**RECIPES, "integration": of_the_readme()}.items():
-        base = settings_for(tmp_path / name)
-        base["trainer"].update(max_steps=1)
-        base.setdefault("evaluation", {})["metrics"] = ["text_similarity"]
-        base["data"]["noises"] = ["random"]
-        files = [tmp_path / f"{name}-base.yaml", tmp_path / f"{name}.yaml"]
-        for file, content in zip(files, (base, own), strict=True):
-            file.write_text(yaml.safe_dump(content))
-        commands.append(["fit", *(part for file in files for part in ("--config", str(file)))])
-    script = f"from motion_ablation.cli.lightning import main\nfor arguments in {commands!r}: main(arguments)"
-    run(package, "-c", script)
-    for name in [*RECIPES, "integration"]:
-        (result,) = (tmp_path / name).rglob("result.json")
-        found = json.loads(result.read_text())
+def test_each_trains_and_scores(done: dict[str, Any]) -> None:
+    for found in done["results"].values():
         assert found["status"] == "done" and found["steps"] == 1 and found["parameters"]["trainable"] > 0
         assert all(value is not None for value in found["metrics"].values())
 
 
-def test_contracts_cover_each_on_arrival(package: Path) -> None:
-    places = [str(ROOT / path) for path in CONTRACTS]
-    collected = run(package, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *places)
+def test_contracts_cover_each_on_arrival(done: dict[str, Any]) -> None:
     for name in NAMES:
-        assert name in collected, name
+        assert name in done["collected"], name
