@@ -14,6 +14,7 @@ import pandas as pd
 from motion_ablation.callbacks import cell_stem
 from motion_ablation.metrics import METRICS
 from motion_ablation.records import CELL, Cell
+from motion_ablation.study.analysis.agreement import agreement
 from motion_ablation.study.analysis.controls import CONTROLS, controls
 from motion_ablation.study.analysis.statistics import comparisons
 from motion_ablation.study.finished import Finished
@@ -59,7 +60,7 @@ def build_report(study: Study, compared: pd.DataFrame | None = None) -> Report:
         planned=len(study.runs),
         lost=_lost(study),
         sections=[_section(study, rows[rows["noise"] == noise], noise, compared, experiments) for noise in noises_of(frame["noise"])],
-        remarks=[*cautions(results), *known.notes] if len(frame) else [],
+        remarks=[*cautions(results), *agreement(results), *known.notes] if len(frame) else [],
         generalises=generalises(results),
         films=films_of(results),
         curves=training_curves(study),
