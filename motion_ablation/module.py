@@ -39,6 +39,7 @@ class MotionInversion(L.LightningModule):
         objective: ``{name: ..., **options}`` of the training loss. optimizer, sampling: see their classes.
         appearance: ``{name: ..., **options}`` of what learns the reference's looks in training and is gone at inference, or ``null``.
         latents: ``fresh``: another sample of the autoencoder's posterior in each training step; ``kept``: the same in all.
+        timesteps_from: train on timesteps from here on: motion is decided where there is much noise. 0 trains on all, as the paper.
         embedding: a trained ``motion.safetensors`` to start from, or to generate with; it brings its own ``motion``.
         cache: folder, or fsspec URL such as ``s3://bucket/cache``, for all that is computed once: latents, noises, embeddings, videos.
 
@@ -56,6 +57,7 @@ class MotionInversion(L.LightningModule):
         sampling: SamplingConfig = SamplingConfig(),
         appearance: dict[str, Any] | None = None,
         latents: str = "fresh",
+        timesteps_from: float = 0,
         embedding: str | None = None,
         cache: str = "cache",
     ) -> None:
@@ -75,6 +77,7 @@ class MotionInversion(L.LightningModule):
         if self.motion_config.trains and not embedding:
             self.motion_config.sites.check_stages(BACKBONES[backbone.name].stages)
         self.optimizer_config, self.sampling, self.appearance_config, self.latents = optimizer, sampling, appearance, latents
+        self.timesteps_from = timesteps_from
         self.keeps_videos = False
         self.left_out: dict[str, str] = {}
         self.motion: MotionEmbeddings | None = MotionEmbeddings.load(embedding) if embedding else None
@@ -124,7 +127,7 @@ class MotionInversion(L.LightningModule):
     def training_step(self, clip: Clip, index: int) -> Tensor | None:
         if self.embeddings.parameter_count == 0:
             return None
-        training = Training(self.backbone, self.embeddings, self.objective, self.appearance, self.latents)
+        training = Training(self.backbone, self.embeddings, self.objective, self.appearance, self.latents, self.timesteps_from)
         loss = training.loss(self.references.of(clip), self.step_generator(clip.name, index))
         if not torch.isfinite(loss):
             raise FloatingPointError(
@@ -174,7 +177,7 @@ class MotionInversion(L.LightningModule):
     def _settings(self) -> dict[str, Any]:
         """By key, what a resumed training must have in common with the first part, as text."""
         found = {f"model.optimizer.{key}": value for key, value in vars(self.optimizer_config).items()}
-        found |= {"model.objective": self.objective_config, "model.latents": self.latents}
+        found |= {"model.objective": self.objective_config, "model.latents": self.latents, "model.timesteps_from": self.timesteps_from}
         found |= {"model.appearance": self.appearance_config, "model.backbone": self.backbone.fingerprint}
         data: Any = getattr(self.trainer, "datamodule", None) if self._trainer else None
         if data is not None:

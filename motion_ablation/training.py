@@ -19,6 +19,7 @@ from motion_ablation.objectives import Objective
 from motion_ablation.objectives.base import mean_squared_error
 
 LATENTS = ("fresh", "kept")
+DRAWS = 1000  # after so many timesteps that are all too small, there is none
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Training:
     Attributes:
         backbone: frozen. motion: what is learnt. objective: the loss. appearance: what learns the reference's looks beside it, or None.
         latents: ``fresh``, another sample of the autoencoder's posterior in each step, or ``kept``, the same in all (the released code).
+        timesteps_from: the least timestep to train on, in the backbone's own counting; 0 is all.
     """
 
     backbone: Backbone
@@ -75,6 +77,7 @@ class Training:
     objective: Objective
     appearance: Appearance | None = None
     latents: str = "fresh"
+    timesteps_from: float = 0
 
     def loss(self, ready: Prepared, generator: torch.Generator) -> Tensor:
         """The loss of one step; ``generator`` draws all that is random in it."""
@@ -93,8 +96,16 @@ class Training:
         """Noisy latents ``(1, c, f, h, w)``, their timestep ``(1,)``, and what the network should output."""
         clean = ready.posterior.sample(generator) if self.latents == "fresh" else ready.posterior.kept()
         noise = torch.randn(clean.shape, generator=generator).to(clean)
-        timestep = self.backbone.draw(generator)
+        timestep = self._timestep(generator)
         return self.backbone.noised(clean, noise, timestep), timestep, self.backbone.target(clean, noise, timestep)
+
+    def _timestep(self, generator: torch.Generator) -> Tensor:
+        """A timestep of the backbone's, drawn again while it is too small."""
+        for _ in range(DRAWS):
+            timestep = self.backbone.draw(generator)
+            if timestep >= self.timesteps_from:
+                return timestep
+        raise ValueError(f"model.timesteps_from {self.timesteps_from} is beyond the backbone's last timestep")
 
     def _frame_loss(self, looks: Appearance, ready: Prepared, noisy: Tensor, timestep: Tensor, target: Tensor, generator: Any) -> Tensor:
         """The denoising loss of one random frame on its own, from which the appearance is learnt."""

@@ -196,3 +196,16 @@ def test_latents_are_fresh_in_each_step_or_kept(make: Any, clip: Clip) -> None:
             cleans.append((noisy - added * noise) / left)
         assert torch.allclose(*cleans, atol=1e-3) == same
         assert torch.allclose(cleans[0], ready.posterior.kept(), atol=1e-3) == same
+
+
+def test_training_starts_at_a_timestep_that_is_set(make: Any, clip: Clip) -> None:
+    """Those that are large enough are the ones that would have been drawn anyway; where there are none, one line says so."""
+    module = make()
+    ready = module.references.of(clip)
+    every = Training(module.backbone, module.embeddings, module.objective)
+    late = Training(module.backbone, module.embeddings, module.objective, timesteps_from=500)
+    drawn = [(every.example(ready, step_generator(seed))[1], late.example(ready, step_generator(seed))[1]) for seed in range(40)]
+    assert min(float(each) for each, _ in drawn) < 500 <= min(float(each) for _, each in drawn)
+    assert all(torch.equal(each, own) for each, own in drawn if each >= 500)
+    with pytest.raises(ValueError, match="timesteps_from 1000 is beyond the backbone's last"):
+        Training(module.backbone, module.embeddings, module.objective, timesteps_from=1000).example(ready, step_generator(0))

@@ -114,6 +114,14 @@ def test_the_defaults_are_the_paper_at_all_widths() -> None:
         assert yaml.safe_load(path.read_text())["model"]["motion"] == {"sites": {"channels": "widest"}}
 
 
+def test_real_backbones_train_as_the_authors_do() -> None:
+    """The defaults' rate, steps and timesteps were chosen for the built-in model."""
+    for path in (ROOT / "experiments" / "backbones").glob("*.yaml"):
+        found = yaml.safe_load(path.read_text())
+        assert found["model"]["optimizer"] == {"lr": 0.02, "adapter_lr": 0.0005} and found["model"]["timesteps_from"] == 0
+        assert found["trainer"] == {"max_steps": 400, "check_val_every_n_epoch": 10}, "400 of the defaults' 40 steps an epoch"
+
+
 # Refusals.
 
 
