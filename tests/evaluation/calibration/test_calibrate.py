@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from motion_ablation.evaluation.calibration.broken import KINDS, beats_good
-from motion_ablation.evaluation.calibration.measure import TARGETS, rank_appearance, rank_cases, rank_motion, rank_text, set_bias
+from motion_ablation.evaluation.calibration.measure import TARGETS, rank_motion
 from motion_ablation.evaluation.calibration.report import calibrate
+from motion_ablation.evaluation.calibration.robust import summary
 from motion_ablation.files import to_json
 from motion_ablation.metrics import METRICS
 
@@ -56,20 +57,20 @@ def test_broken_videos_show_every_metric_s_blind_spots(report: tuple[Path, dict]
     assert isnan(rows["motion_fidelity"]["black"]), "without tracks there is no score"
 
 
-def test_text_and_leakage_rank_attributes() -> None:
-    text, leakage = rank_text(), rank_appearance()
+def test_text_and_leakage_rank_attributes(report: tuple[Path, dict]) -> None:
+    text, leakage = report[1]["text_similarity"], report[1]["appearance_leakage"]
     assert text["spearman"] < -TARGETS["text_similarity"] and text["means"]["0"] > text["means"]["3"] + 0.3
     assert leakage["spearman"] > 0.9
 
 
-def test_bias_of_fid_and_not_of_kid_falls_with_n() -> None:
-    small, large = set_bias(sizes=(16, 128), repeats=4)
+def test_bias_of_fid_and_not_of_kid_falls_with_n(report: tuple[Path, dict]) -> None:
+    small, large = (row for row in report[1]["set_bias"] if row["n"] in (16, 128))
     assert small["fid"] > 2 * large["fid"] > 0
     assert abs(small["kid"]) < 3 * small["kid_sd"] + 1e-4
 
 
-def test_cases_are_ordered_by_the_calibrated_protocol_only() -> None:
-    rows = rank_cases()
+def test_cases_are_ordered_by_the_calibrated_protocol_only(report: tuple[Path, dict]) -> None:
+    rows = report[1]["cases"]
     assert all(row["calibrated same"] > row["calibrated other"] + 0.4 for row in rows)
     assert any(row["two_way other"] > 0.95 for row in rows)
 
@@ -77,6 +78,16 @@ def test_cases_are_ordered_by_the_calibrated_protocol_only() -> None:
 def test_one_look_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="looks must be at least 2"):
         calibrate(tmp_path, looks=1)
+
+
+def test_a_held_out_motion_is_ranked(report: tuple[Path, dict]) -> None:
+    rows = [row for row in report[1]["held_out"] if row["reference"] == "falling, ever faster" and row["damage"] == "as drawn"]
+    by_protocol = {row["protocol"]: row for row in rows}
+    assert (
+        by_protocol["calibrated"]["spearman"] < -0.7
+        and by_protocol["calibrated"]["right"] > 0.7 > 0 > by_protocol["calibrated"]["opposite"]
+    )
+    assert {row["references"] for row in summary(rows)} == {"without spin"} and all(row["count"] == 1 for row in summary(rows))
 
 
 @pytest.mark.slow
