@@ -14,7 +14,7 @@ from motion_ablation.data.world.shapes import Scene, draw, trajectory
 from motion_ablation.evaluation.calibration.held_out import DAMAGES, HELD_OUT, SPINS, damaged_ladder, screen_error
 from motion_ablation.evaluation.calibration.ladders import REFERENCES
 from motion_ablation.evaluation.calibration.measure import interval, spearman
-from motion_ablation.evaluation.calibration.robust import rank_held_out, summary
+from motion_ablation.evaluation.calibration.robust import PEERS, rank_held_out, summary
 
 
 def test_error_on_screen_of_motions_known_by_hand() -> None:
@@ -68,4 +68,5 @@ def test_a_held_out_motion_is_ranked() -> None:
         by_protocol["calibrated"]["spearman"] < -0.7
         and by_protocol["calibrated"]["right"] > 0.7 > 0 > by_protocol["calibrated"]["opposite"]
     )
+    assert all(by_protocol[peer]["spearman"] > 0 and by_protocol[peer]["right"] < by_protocol[peer]["opposite"] for peer in PEERS)
     assert {row["references"] for row in summary(rows)} == {"without spin"} and all(row["count"] == 1 for row in summary(rows))
