@@ -106,7 +106,8 @@ def reference_digest(source: Source) -> str:
         return content_hash(repr(builtin(source.builtin)))
     path = source.path
     sidecar = path.parent / f"{path.name if path.is_dir() else path.stem}.txt"
-    return content_hash([source.caption, source.start, list(source.prompts), files_hash(path), files_hash(sidecar)])
+    begin = source.start if source.range is None else str(source.range)
+    return content_hash([source.caption, begin, list(source.prompts), files_hash(path), files_hash(sidecar)])
 
 
 def _kept(config: dict[str, Any], later: bool = True) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from motion_ablation.cli.benchmarks import add_benchmarks
 from motion_ablation.configure.shipped import FOLDER
 
 
@@ -23,6 +24,7 @@ def add_tools(commands: Any) -> None:
     _add_list(commands)
     _add_formats(commands)
     _add_score(commands)
+    add_benchmarks(commands)
     _add_measurements(commands)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from motion_ablation.data.sources import Source, caption_beside, caption_of, find_sources, refuse_copies, shortened, sidecar_of
-from motion_ablation.data.video import read_clip
+from motion_ablation.data.video import read_clip, read_frames
 from motion_ablation.data.window import Window
 from motion_ablation.data.world.builtin import CACHE, builtin, builtin_path, builtin_truth
 from motion_ablation.records import Cell, Clip
@@ -81,6 +81,9 @@ class ReferenceDataset(Dataset[Clip]):
         if path is None:
             path = builtin_path(source.builtin, self.cache)
             start, fps = start + builtin(source.builtin).start, fps or builtin(source.builtin).fps
+        if source.range is not None:
+            frames, rate = read_frames(path, source.range, frames=window.frames, size=window.size, crop=window.crop)
+            return Clip(frames, rate, source.caption or "", source.name, source.prompts)
         frames, rate = read_clip(path, frames=window.frames, fps=fps, start=start, size=window.size, crop=window.crop)
         square = window.shape[0] == window.shape[1]
         truth = builtin_truth(source.builtin, window.frames, rate, start) if source.builtin and square else {}
@@ -173,11 +176,11 @@ class ReferenceDataModule(L.LightningDataModule):
     the cells, none twice; where they do not come out even, some batches are empty.
 
     Args:
-        references: videos, folders of images or of videos, manifests (.jsonl or .csv with the columns path, caption, start, prompts; paths
-            are relative to it; prompts are a list, in CSV separated by ``|``), ``builtin:NAME``, or ``builtin``: the default ones.
+        references: videos, folders of images or of videos, manifests (.jsonl or .csv; see docs/manifests.md), ``builtin:NAME``, or
+            ``builtin``: the default ones.
         reference: take only this one, by name or index; None takes all.
         frames: frames per clip. size: pixels, one number or [height, width].
-        fps: frames per second, resampled by timestamp; None keeps the source's rate.
+        fps: frames per second, resampled by timestamp; None keeps the source's rate. A manifest's range of frames is read as it is.
         start: seconds to skip; a manifest's start comes first, and a built-in clip counts from its own beginning.
         crop: ``center`` (to the target's aspect ratio) or ``none`` (squeeze).
         caption: what the video shows, for a single reference; else the manifest or ``clip.txt`` beside ``clip.mp4`` tells.

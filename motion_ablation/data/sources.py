@@ -13,10 +13,11 @@ from typing import Any
 
 from motion_ablation.data.images import is_image
 from motion_ablation.data.text import read_text
-from motion_ablation.data.window import VideoError
+from motion_ablation.data.window import FrameRange, VideoError
 from motion_ablation.data.world.builtin import DEFAULT, builtin
 
-COLUMNS = ("path", "caption", "start", "prompts")
+COLUMNS = ("path", "caption", "start", "prompts", "kinds", "name", "frames", "stratum", "mask", "trajectories")
+LISTS = ("prompts", "kinds")  # in CSV separated by |
 NAME = 80  # bytes of a reference's name, which is a part of file names
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts")
 
@@ -30,6 +31,8 @@ class Source:
         name: unique among the references. caption: what the video shows; None: its sidecar file tells.
         start: seconds into the video; None leaves it to the reader. prompts: the reference's own prompts.
         builtin: name of the built-in reference, or empty.
+        range: which of the video's own frames are the reference; None leaves it to the reader. kinds: of each prompt, or none.
+        stratum: the part of its set that the reference is in, or empty. mask: a folder of masks. trajectories: a file of tracks.
     """
 
     path: Path | None
@@ -38,6 +41,16 @@ class Source:
     start: float | None = None
     prompts: tuple[str, ...] = ()
     builtin: str = ""
+    range: FrameRange | None = None
+    kinds: tuple[str, ...] = ()
+    stratum: str = ""
+    mask: Path | None = None
+    trajectories: Path | None = None
+
+    def strata(self) -> dict[str, str]:
+        """Of each prompt, the part of the set that videos of it belong to: the reference's stratum, the prompt's kind, or both."""
+        kinds = self.kinds or ("",) * len(self.prompts)
+        return {prompt: ", ".join(filter(None, (self.stratum, kind))) for prompt, kind in zip(self.prompts, kinds, strict=True)}
 
 
 def find_sources(references: Sequence[str]) -> list[Source]:
@@ -114,8 +127,9 @@ def _csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
                 raise ValueError(f"{path}, line {reader.line_num}: more values than columns; quote a caption that holds a comma")
             rows.append((reader.line_num, {key: value for key, value in row.items() if value}))
     for _, values in rows:
-        if "prompts" in values:
-            values["prompts"] = [prompt.strip() for prompt in values["prompts"].split("|") if prompt.strip()]
+        for column in LISTS:
+            if column in values:
+                values[column] = [part.strip() for part in values[column].split("|") if part.strip()]
     return rows
 
 
@@ -126,17 +140,43 @@ def _manifest_source(manifest: Path, line: int, row: dict[str, Any]) -> Source:
         raise ValueError(f"{where}: unknown column '{unknown[0]}'. Columns: {', '.join(COLUMNS)}")
     if not row.get("path") or not isinstance(row["path"], str):
         raise ValueError(f"{where}: has no path")
-    prompts = row.get("prompts") or []
-    if not isinstance(prompts, list) or not all(isinstance(prompt, str) for prompt in prompts):
-        raise ValueError(f"{where}: prompts must be a list of texts, not {prompts!r}")
-    caption = row.get("caption")
-    if not isinstance(caption, str | None):
-        raise ValueError(f"{where}: caption must be a text, not {caption!r}")
-    path = manifest.parent / Path(row["path"]).expanduser()
+    prompts, kinds = (_texts(where, column, row) for column in LISTS)
+    if kinds and len(kinds) != len(prompts):
+        raise ValueError(f"{where}: kinds must be as many as prompts, {len(prompts)}, not {len(kinds)}")
+    caption, name, stratum = (_text(where, column, row) for column in ("caption", "name", "stratum"))
+    path, mask, trajectories = (_beside(manifest, where, row.get(column)) for column in ("path", "mask", "trajectories"))
+    assert path is not None
+    start, frames = _seconds(where, row.get("start")), FrameRange.parse(row["frames"], where) if row.get("frames") else None
+    if start is not None and frames is not None:
+        raise ValueError(f"{where}: give start in seconds or frames by their numbers, not both")
+    name = name or (path.stem if path.is_file() else path.name)
+    return Source(path, name, caption or None, start, prompts, "", frames, kinds, stratum, mask, trajectories)
+
+
+def _texts(where: str, column: str, row: dict[str, Any]) -> tuple[str, ...]:
+    values = row.get(column) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{where}: {column} must be a list of texts, not {values!r}")
+    return tuple(values)
+
+
+def _text(where: str, column: str, row: dict[str, Any]) -> str:
+    value = row.get(column)
+    if not isinstance(value, str | None):
+        raise ValueError(f"{where}: {column} must be a text, not {value!r}")
+    return (value or "").strip()
+
+
+def _beside(manifest: Path, where: str, name: Any) -> Path | None:
+    """A path of a manifest, which is relative to it."""
+    if not name:
+        return None
+    if not isinstance(name, str):
+        raise ValueError(f"{where}: a path must be a text, not {name!r}")
+    path = manifest.parent / Path(name).expanduser()
     if not path.exists():
         raise VideoError(f"{path}: no such file or folder ({where})")
-    name = path.stem if path.is_file() else path.name
-    return Source(path, name, (caption or "").strip() or None, _seconds(where, row.get("start")), tuple(prompts))
+    return path
 
 
 def _seconds(where: str, value: Any) -> float | None:
@@ -190,7 +230,7 @@ def refuse_copies(sources: Sequence[Source]) -> None:
     for source in sources:
         content: Any = source.builtin or (_digest(source.path) if source.path is not None and source.path.is_file() else source.path)
         caption = source.caption or (caption_beside(source.path) if source.path is not None else "")
-        first = seen.setdefault((content, source.start, caption), source.name)
+        first = seen.setdefault((content, source.start, source.range, caption), source.name)
         if first != source.name:
             raise ValueError(f"references '{first}' and '{source.name}' are the same video; give it once (seeds repeat within a reference)")
 

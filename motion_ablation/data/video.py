@@ -19,7 +19,7 @@ from torch import Tensor
 
 from motion_ablation.data.images import images_in, is_image, read_animation, read_folder, read_image
 from motion_ablation.data.window import CROPS as CROPS
-from motion_ablation.data.window import NOMINAL_FPS, Clock, Window, fit, pick
+from motion_ablation.data.window import NOMINAL_FPS, Clock, FrameRange, Window, fit, pick
 from motion_ablation.data.window import VideoError as VideoError
 from motion_ablation.data.writing import write_gif as write_gif
 from motion_ablation.data.writing import write_video as write_video
@@ -68,6 +68,30 @@ def read_clip(
     read = read_folder if path.is_dir() else read_animation if is_image(path) else _read_file
     pictures, rate = read(path, window)
     return torch.stack(pictures), float(rate)
+
+
+def read_frames(
+    path: str | Path, span: FrameRange, *, frames: int, size: int | Sequence[int], crop: str = "center"
+) -> tuple[Tensor, float]:
+    """Reads the first ``frames`` of a range of a video's own frames, by number: nothing is resampled.
+
+    Args:
+        path, size, crop: as :func:`read_clip`. span: which frames.
+
+    Returns:
+        ``(f, 3, h, w)`` float32 in ``[0, 1]``, and their frames per second: the video's, over the step.
+
+    Raises:
+        VideoError: as :func:`read_clip`, or if the range holds fewer frames.
+    """
+    numbers = span.numbers(frames)
+    found, rate = read_clip(path, frames=numbers[-1] + 1, size=size, crop=crop, shorter=True)
+    chosen = found[numbers.start : numbers.stop : numbers.step]
+    if len(chosen) < frames:
+        raise VideoError(
+            f"{path}: frames {span} hold {len(chosen)}, {frames} are needed; set frames to at most {len(chosen)}, or a wider range"
+        )
+    return chosen.clone(), rate / span.step
 
 
 def shape_of(path: str | Path) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,6 +18,39 @@ T = TypeVar("T")
 
 class VideoError(ValueError):
     """A video that cannot be read or written; the message names the path and the reason."""
+
+
+@dataclass(frozen=True)
+class FrameRange:
+    """Every ``step``-th of a video's own frames from ``start`` up to ``end``, which is none of them; None is the video's last and all."""
+
+    start: int
+    end: int | None
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.step < 1 or (self.end is not None and self.end <= self.start):
+            raise ValueError(f"0 <= start < end and step >= 1 are needed, not {self}")
+
+    def __str__(self) -> str:
+        return f"{self.start}:{'' if self.end is None else self.end}:{self.step}"
+
+    @classmethod
+    def parse(cls, text: Any, where: str) -> FrameRange:
+        """``start:end`` or ``start:end:step``, as Python slices; each may be left out. Raises ``ValueError``, naming the place."""
+        parts = str(text).split(":")
+        try:
+            start, end, step = (int(part) if part.strip() else None for part in [*parts, "", ""][:3])
+            if not 2 <= len(parts) <= 3:
+                raise ValueError
+            return cls(start or 0, end, 1 if step is None else step)
+        except ValueError:
+            raise ValueError(f"{where}: frames must be start:end or start:end:step, whole numbers that rise, not {text!r}") from None
+
+    def numbers(self, count: int) -> range:
+        """The first ``count`` of its frames, or all that it has."""
+        last = self.start + (count - 1) * self.step + 1
+        return range(self.start, last if self.end is None else min(last, self.end), self.step)
 
 
 @dataclass(frozen=True)

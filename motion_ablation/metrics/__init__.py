@@ -9,6 +9,8 @@ from motion_ablation.metrics.direction import Direction, direction
 from motion_ablation.metrics.diversity import Diversity, diversity
 from motion_ablation.metrics.dynamic_degree import DynamicDegree, dynamic_degree
 from motion_ablation.metrics.fid import FrechetDistance, frechet_from_features
+from motion_ablation.metrics.flow_error import FlowError, endpoint_error
+from motion_ablation.metrics.ftd import FrechetTrajectoryDistance, frechet_distance, ftd
 from motion_ablation.metrics.kid import KernelDistance, kernel_distance
 from motion_ablation.metrics.motion_fidelity import MotionFidelity, dmt_motion_fidelity, motion_fidelity, track_correlations
 from motion_ablation.metrics.motion_smoothness import MotionSmoothness, motion_smoothness
@@ -23,9 +25,11 @@ from motion_ablation.metrics.networks.encoders import (
 from motion_ablation.metrics.networks.inception import InceptionFeatures
 from motion_ablation.metrics.networks.vision import VisionEncoder, load_vision
 from motion_ablation.metrics.prompt_colors import PromptColors
+from motion_ablation.metrics.subject_background import SubjectBackground
 from motion_ablation.metrics.subject_consistency import SubjectConsistency
 from motion_ablation.metrics.temporal_consistency import TemporalConsistency, temporal_consistency
 from motion_ablation.metrics.text_similarity import TextSimilarity, text_similarity
+from motion_ablation.metrics.track_chamfer import TrackChamfer, track_chamfer
 from motion_ablation.metrics.tracking import CoTracker3Tracker, OpenCVTracker, RaftTracker, Tracker, Tracks, track_videos
 from motion_ablation.metrics.tracking.load import load_tracker
 from motion_ablation.metrics.trajectory_error import TrajectoryError, trajectory_error
@@ -40,7 +44,9 @@ __all__ = [
     "Diversity",
     "DynamicDegree",
     "EvaluationConfig",
+    "FlowError",
     "FrechetDistance",
+    "FrechetTrajectoryDistance",
     "ImageEncoder",
     "ImageTextEncoder",
     "InceptionFeatures",
@@ -51,9 +57,11 @@ __all__ = [
     "PerSampleMetric",
     "PromptColors",
     "RaftTracker",
+    "SubjectBackground",
     "SubjectConsistency",
     "TemporalConsistency",
     "TextSimilarity",
+    "TrackChamfer",
     "Tracker",
     "Tracks",
     "TrajectoryError",
@@ -66,7 +74,10 @@ __all__ = [
     "dmt_motion_fidelity",
     "dynamic_degree",
     "embed_videos",
+    "endpoint_error",
+    "frechet_distance",
     "frechet_from_features",
+    "ftd",
     "kernel_distance",
     "load_encoder",
     "load_features",
@@ -76,6 +87,7 @@ __all__ = [
     "motion_smoothness",
     "temporal_consistency",
     "text_similarity",
+    "track_chamfer",
     "track_correlations",
     "track_videos",
     "trajectory_error",

@@ -143,3 +143,33 @@ class MotionMetric(TrackMetric):
         followed = tracks.visible.unfold(1, self.frames_needed, 1).all(-1).flatten(1).any(1)
         scores = self.of_tracks(tracks).where(followed & (gone < MOST_LOST), torch.nan)
         return Judged(scores, gone, tracks.exist.sum(-1), torch.zeros_like(gone))
+
+
+class ReferenceMotionMetric(TrackMetric):
+    """A distance of a video's tracks from its reference's; subclasses give :meth:`of_pair`.
+
+    The first frame's points are followed to the end. A video that lost 90 % of its tracks or more, or whose reference did, has no score.
+    """
+
+    reads = ("frames", "reference")
+    higher_is_better: bool | None = False
+    range = (0.0, float("inf"))
+    unit = "half short sides"
+    frames_needed = 2
+
+    def __init__(self, tracker: str | Tracker = "opencv") -> None:
+        super().__init__(tracker, restarted=False)
+
+    @abstractmethod
+    def of_pair(self, generated: Tracks, source: Tracks) -> Tensor:
+        """The distance of each video, ``(b,)``; NaN where the two have nothing to compare."""
+
+    def judge(self, *videos: Tensor) -> Judged:
+        """Of ``(b, f, 3, h, w)`` and ``(b, f', 3, h', w')``, two frames or more."""
+        frames, reference = videos
+        if min(frames.shape[1], reference.shape[1]) < 2:
+            raise ValueError(f"{self.name.replace('_', ' ')} needs at least 2 frames, not {frames.shape[1]} and {reference.shape[1]}")
+        (generated, gone), (source, missing) = self.track(frames), self.track(reference)
+        scores = self.of_pair(generated, source).to(gone.device)
+        enough = (gone < MOST_LOST) & (missing < MOST_LOST)
+        return Judged(scores.where(enough, torch.nan), gone, generated.exist.sum(-1), torch.zeros_like(gone))

@@ -39,7 +39,8 @@ opposite, none. The true error is the mean distance, in half frames, between cor
 object, half camera. *Spearman* is the rank correlation of score and true error along a ladder, averaged over ladders, with a 95 % t
 interval over references; *worst* is that of the worst ladder. *Right − none* and *right − opposite* are mean differences of scores,
 and in brackets the same in standard errors over ladders: what it takes to tell a study's rows apart. A metric that is not meant to see
-motion (consistency, leakage) should rank these ladders badly; that is no fault of it.
+motion (consistency, leakage) should rank these ladders badly; that is no fault of it. Distances (`ftd`, `track_chamfer`, `flow_error`) rise
+with the error, so their signs are the other way round.
 
 The thresholds of `calibrated` and of the tracker were chosen on these references, and the error above has the metric's own
 structure. The next section has neither.
@@ -49,7 +50,8 @@ HELD = """\
 object, an object under a moving camera, a zoom, two spins. One other look each, the same kinds of departure. The error is another:
 the mean distance on screen of 25 points of object and world, each where it is seen, nothing aligned or set apart. Damage is done to the
 scored videos only. *Spearman* with its 95 % t interval over references; mean scores of the right, the absent and the opposite
-motion; *withheld* is the share of videos that lost 90 % of their tracks or more and so have no score.
+motion; *withheld* is the share of videos that lost 90 % of their tracks or more and so have no score. `ftd`, `track_chamfer` and
+`flow_error` are distances: the good ones have a positive *Spearman*, and 0 for the right motion.
 """
 BROKEN = """\
 **Broken videos.** The mean of every metric over videos that are broken in a known way, two for each of {count} references, beside a good

@@ -10,10 +10,12 @@ import torch
 
 from motion_ablation.evaluation.calibration.held_out import DAMAGES, HELD_OUT, SPINS, damaged_ladder
 from motion_ablation.evaluation.calibration.measure import Row, interval, score_videos, spearman
-from motion_ablation.metrics import METRICS
+from motion_ablation.metrics import METRICS, PerSampleMetric
 from motion_ablation.metrics.motion_fidelity import PROTOCOLS
 
 AS_DRAWN = next(iter(DAMAGES))
+PEERS = ("ftd", "track_chamfer", "flow_error")
+"""Other measures of motion against a reference; distances, so that a good one rises with the error."""
 
 
 def rank_held_out(
@@ -25,18 +27,24 @@ def rank_held_out(
     """Per reference, damage and protocol: ``spearman`` of score and error on screen, the mean scores of the right, the absent and the
     opposite motion, and ``withheld``, the share of the ladder's videos without a score.
 
-    The published protocols are measured as drawn only.
+    The published protocols, and the metrics of peers, are measured as drawn only.
     """
     rows = []
     for reference in track(references):
         for damage in damages:
             source, ladder = damaged_ladder(reference, damage, frames)
             videos = torch.stack([video for _, video in ladder])
-            for protocol in PROTOCOLS if damage == AS_DRAWN else ["calibrated"]:
-                scores = score_videos(METRICS.build("motion_fidelity", protocol=protocol), videos, source[None])
-                row = {"reference": reference, "damage": damage, "protocol": protocol}
+            for label, metric in _judges(damage).items():
+                scores = score_videos(metric, videos, source[None])
+                row = {"reference": reference, "damage": damage, "protocol": label}
                 rows.append(row | _ranked([(rung.family, rung.error) for rung, _ in ladder], scores))
     return rows
+
+
+def _judges(damage: str) -> dict[str, PerSampleMetric]:
+    names = PROTOCOLS if damage == AS_DRAWN else ["calibrated"]
+    judges = {protocol: METRICS.build("motion_fidelity", protocol=protocol) for protocol in names}
+    return judges | {name: METRICS.build(name) for name in PEERS if damage == AS_DRAWN}
 
 
 def _ranked(truths: list[tuple[str, float]], scores: list[float]) -> Row:

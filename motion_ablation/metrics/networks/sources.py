@@ -10,7 +10,7 @@ from motion_ablation.metrics.tracking.load import split_name
 from motion_ablation.metrics.tracking.raft import find_raft
 from motion_ablation.weights import HOME, MissingWeights, find_folder, fingerprint
 
-NOTHING = ("opencv", "reference")  # a tracker without weights; the set that a run brings
+NOTHING = ("opencv", "dis", "reference")  # a tracker and a flow without weights; the set that a run brings
 
 
 def content_of(source: str) -> str:

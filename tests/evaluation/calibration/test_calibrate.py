@@ -12,7 +12,7 @@ from PIL import Image
 from motion_ablation.evaluation.calibration.broken import KINDS, beats_good
 from motion_ablation.evaluation.calibration.measure import TARGETS, rank_motion
 from motion_ablation.evaluation.calibration.report import calibrate
-from motion_ablation.evaluation.calibration.robust import summary
+from motion_ablation.evaluation.calibration.robust import PEERS, summary
 from motion_ablation.files import to_json
 from motion_ablation.metrics import METRICS
 
@@ -87,6 +87,7 @@ def test_a_held_out_motion_is_ranked(report: tuple[Path, dict]) -> None:
         by_protocol["calibrated"]["spearman"] < -0.7
         and by_protocol["calibrated"]["right"] > 0.7 > 0 > by_protocol["calibrated"]["opposite"]
     )
+    assert all(by_protocol[peer]["spearman"] > 0 and by_protocol[peer]["right"] < by_protocol[peer]["opposite"] for peer in PEERS)
     assert {row["references"] for row in summary(rows)} == {"without spin"} and all(row["count"] == 1 for row in summary(rows))
 
 
