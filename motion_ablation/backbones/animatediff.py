@@ -10,6 +10,7 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor
 
 from motion_ablation.backbones.base import BACKBONES
+from motion_ablation.backbones.checkpointing import blocks_of, recompute
 from motion_ablation.backbones.folder import FolderBackbone, find_checkpoint, find_sites, precision_of
 from motion_ablation.records import Site
 from motion_ablation.weights import TENSORS, find_folder, fingerprint
@@ -26,10 +27,14 @@ class AnimateDiffBackbone(FolderBackbone):
         source: folder or hub id of the image model, such as ``stable-diffusion-v1-5/stable-diffusion-v1-5``.
         adapter: folder or hub id of the motion adapter, such as ``guoyww/animatediff-motion-adapter-v1-5-3``.
         dtype: ``float32``, ``float16`` or ``bfloat16``. vae_slicing: encode and decode frame by frame to save memory.
-        gradient_checkpointing: recompute the activations that diffusers can in the backward pass, for less memory and more time.
+        gradient_checkpointing: run the blocks of layers again in the backward pass, for less memory and more time.
+
+    Attributes:
+        recomputed: names of the denoiser's lists of blocks, which gradient checkpointing runs again.
     """
 
     stages = ("down", "mid", "up")
+    recomputed = ("resnets", "attentions", "motion_modules")
 
     def __init__(
         self, source: str, adapter: str, dtype: str = "float32", vae_slicing: bool = False, gradient_checkpointing: bool = False
@@ -47,7 +52,7 @@ class AnimateDiffBackbone(FolderBackbone):
         motion = MotionAdapter.from_pretrained(motion_folder, **options)
         denoiser = UNetMotionModel.from_unet2d(image, motion)
         if gradient_checkpointing:
-            denoiser.enable_gradient_checkpointing()
+            recompute(blocks_of(denoiser, self.recomputed))
         super().__init__(folder, denoiser, dtype, vae_slicing, SCHEDULE)
         self.recomputes = gradient_checkpointing
         self.fingerprint = f"{self.fingerprint}-{fingerprint(motion_folder)}"

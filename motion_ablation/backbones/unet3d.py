@@ -10,6 +10,7 @@ from diffusers import UNet3DConditionModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 
 from motion_ablation.backbones.base import BACKBONES
+from motion_ablation.backbones.checkpointing import blocks_of, recompute
 from motion_ablation.backbones.folder import FolderBackbone, find_checkpoint, find_sites, latent_shape, precision_of
 from motion_ablation.records import Site
 
@@ -21,14 +22,24 @@ class UNet3DBackbone(FolderBackbone):
     Args:
         source: ``shapes`` (built in), a diffusers folder, or a hub id such as ``cerspense/zeroscope_v2_576w``.
         dtype: ``float32``, ``float16`` or ``bfloat16``. vae_slicing: encode and decode frame by frame to save memory.
+        gradient_checkpointing: run the blocks of layers again in the backward pass, for less memory and more time.
+
+    Attributes:
+        recomputed: names of the denoiser's lists of blocks, which gradient checkpointing runs again.
     """
 
     stages = ("down", "mid", "up", "in")
+    recomputed = ("resnets", "temp_convs", "attentions", "temp_attentions")
 
-    def __init__(self, source: str = "shapes", dtype: str = "float32", vae_slicing: bool = False) -> None:
+    def __init__(
+        self, source: str = "shapes", dtype: str = "float32", vae_slicing: bool = False, gradient_checkpointing: bool = False
+    ) -> None:
         folder, precision = find_checkpoint(source), precision_of(dtype)
         denoiser = UNet3DConditionModel.from_pretrained(folder / "unet", torch_dtype=precision, local_files_only=True)
+        if gradient_checkpointing:
+            recompute(blocks_of(denoiser, self.recomputed))
         super().__init__(folder, denoiser, dtype, vae_slicing)
+        self.recomputes = gradient_checkpointing
 
     @staticmethod
     def probe(config: Any, latents: tuple[int, int, int, int]) -> list[Site]:

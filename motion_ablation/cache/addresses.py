@@ -32,6 +32,8 @@ INCIDENTAL = {
     "data": {"cache", "references", "reference"},
     "trainer": {"logger", "default_root_dir", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"},
 }
+# Options of backbones that trade time for memory, with the same result.
+THRIFT = {"gradient_checkpointing"}
 # What a run does once it has learnt.
 LATER = {
     "model": {"sampling"},
@@ -117,7 +119,9 @@ def _kept(config: dict[str, Any], later: bool = True) -> dict[str, dict[str, Any
     """
     left_out = {section: names | (set() if later else LATER[section]) for section, names in INCIDENTAL.items()}
     kept = {section: {key: value for key, value in config[section].items() if key not in names} for section, names in left_out.items()}
-    kept["model"]["backbone"] = {key: value for key, value in config["model"]["backbone"].items() if key != "source"}
+    chosen = {key: value for key, value in config["model"]["backbone"].items() if key != "source"}
+    options = {key: value for key, value in (chosen.get("options") or {}).items() if key not in THRIFT}
+    kept["model"]["backbone"] = {**chosen, "options": options}
     if config["model"]["embedding"]:
         kept["model"]["embedding"] = files_hash(Path(config["model"]["embedding"]))
     return kept
