@@ -29,6 +29,7 @@ class AnimateDiffBackbone(FolderBackbone):
         gradient_checkpointing: recompute the activations that diffusers can in the backward pass, for less memory and more time.
     """
 
+    network = UNetMotionModel
     stages = ("down", "mid", "up")
 
     def __init__(

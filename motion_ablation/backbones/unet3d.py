@@ -23,6 +23,7 @@ class UNet3DBackbone(FolderBackbone):
         dtype: ``float32``, ``float16`` or ``bfloat16``. vae_slicing: encode and decode frame by frame to save memory.
     """
 
+    network = UNet3DConditionModel
     stages = ("down", "mid", "up", "in")
 
     def __init__(self, source: str = "shapes", dtype: str = "float32", vae_slicing: bool = False) -> None:
