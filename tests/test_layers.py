@@ -17,6 +17,7 @@ SIBLINGS = {"data", "backbones", "motion", "objectives", "initial_noise", "metri
 # Each room and the other rooms that it may import. A room is a module or a subpackage of the package; within ``study`` each
 # subpackage or module is a room of its own.
 ROOMS: dict[str, set[str]] = {
+    "": {"motion", "pipelines"},  # the package itself, which offers two names and imports them when they are asked for
     "errors": set(),
     "palette": set(),
     "files": set(),
@@ -31,6 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "training": GROUND | SIBLINGS | {"latents"},
     "generating": GROUND | SIBLINGS | {"cache", "latents"},
     "module": GROUND | SIBLINGS | {"cache", "latents", "training", "generating"},
+    "pipelines": GROUND | {"backbones", "motion"},
     "pretrain": GROUND | {"data", "backbones", "metrics"},
     "evaluation": GROUND | {"data", "metrics", "cache"},
     "callbacks": GROUND | SIBLINGS | {"cache", "evaluation", "module", "pretrain"},

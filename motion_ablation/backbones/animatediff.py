@@ -33,6 +33,7 @@ class AnimateDiffBackbone(FolderBackbone):
         recomputed: names of the denoiser's lists of blocks, which gradient checkpointing runs again.
     """
 
+    network = UNetMotionModel
     stages = ("down", "mid", "up")
     recomputed = ("resnets", "attentions", "motion_modules")
 

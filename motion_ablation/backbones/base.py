@@ -45,9 +45,11 @@ class Backbone(nn.Module, ABC):
         fingerprint: hash of the weights, part of every artefact's address.
         stages: names of the network's parts, as its sites give them. recomputes: whether the backward pass runs the network again, so
             that gradients must be taken while motion is attached.
+        network: diffusers' class of the denoiser, by which the backbone of a pipeline is known; None for one that no pipeline has.
     """
 
     stages: ClassVar[tuple[str, ...]]
+    network: ClassVar[Any] = None
     denoiser: nn.Module
     scheduler: DDIMScheduler
     fingerprint: str
@@ -91,6 +93,15 @@ class Backbone(nn.Module, ABC):
     def sites_of(cls, source: str, frames: int, height: int, width: int, **options: Any) -> list[Site]:
         """:meth:`sites` of a checkpoint; a class that can tell them from configuration files alone does so."""
         return cls(source=source, **options).sites(frames, height, width)
+
+    @classmethod
+    def sites_in(cls, pipe: Any, latents: tuple[int, ...]) -> list[Site]:
+        """Every place motion can be attached in a diffusers pipeline.
+
+        Args:
+            pipe: one around a :attr:`network`. latents: shape of what its denoiser is given, without the batch.
+        """
+        raise NotImplementedError(f"{cls.__name__} has a network but no sites_in, which finds the sites of a pipeline")
 
     @classmethod
     def tiny(cls, folder: Path) -> dict[str, Any]:

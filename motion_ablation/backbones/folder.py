@@ -109,6 +109,10 @@ class FolderBackbone(Backbone):
     def probe(config: Any, latents: tuple[int, int, int, int]) -> list[Site]:
         """Sites of a denoiser with this configuration, without its weights."""
 
+    @classmethod
+    def sites_in(cls, pipe: Any, latents: tuple[int, ...]) -> list[Site]:
+        return cls.probe(pipe.unet.config, latents)  # type: ignore[arg-type]
+
     def train(self, mode: bool = True) -> FolderBackbone:
         """A frozen model stays in evaluation mode."""
         return super().train(False)

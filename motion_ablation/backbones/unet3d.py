@@ -28,6 +28,7 @@ class UNet3DBackbone(FolderBackbone):
         recomputed: names of the denoiser's lists of blocks, which gradient checkpointing runs again.
     """
 
+    network = UNet3DConditionModel
     stages = ("down", "mid", "up", "in")
     recomputed = ("resnets", "temp_convs", "attentions", "temp_attentions")
 

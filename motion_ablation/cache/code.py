@@ -30,8 +30,11 @@ STEPS: dict[str, tuple[str, ...]] = {
 # What stores, finds and refuses, but computes nothing.
 APART = {
     f"{PACKAGE}.{name}"
-    for name in ("cache.artefacts", "cache.stores", "cache.code", "cache.addresses", "registry", "files", "weights", "configure.keys")
-}
+    for name in (
+        "cache.artefacts", "cache.stores", "cache.code", "cache.addresses", "registry", "files", "weights", "configure.keys",
+        "motion.sharing",
+    )
+}  # fmt: skip
 # What a step's modules use too, but only once it is over.
 LATER = {"embedding": {f"{PACKAGE}.generating"}}
 ALL = "*"  # in place of a name: everything that a module defines or imports

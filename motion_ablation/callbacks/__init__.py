@@ -7,7 +7,6 @@ from motion_ablation.callbacks.training import Training
 from motion_ablation.callbacks.videos import (
     PredictionWriter,
     VideoCallback,
-    add_gif,
     cell_stem,
     labelled,
     sample_stem,
@@ -23,7 +22,6 @@ __all__ = [
     "SampleCallback",
     "Training",
     "VideoCallback",
-    "add_gif",
     "cell_stem",
     "gathered",
     "labelled",

@@ -9,15 +9,19 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from motion_ablation.records import Cell, Sample
 
 
 def run_folder(trainer: L.Trainer) -> Path:
-    """Where a run writes: its logger's folder, else the trainer's root."""
-    folder = trainer.logger.log_dir if isinstance(trainer.logger, TensorBoardLogger) else None
-    return Path(folder or trainer.default_root_dir)
+    """Where a run writes: its logger's folder; of a logger that has none, the trainer's root if one is set, else where Lightning puts the
+    checkpoints."""
+    logger, root = trainer.logger, Path(trainer.default_root_dir)
+    if logger is not None and logger.log_dir:
+        return Path(logger.log_dir)
+    if logger is None or not logger.save_dir or root.resolve() != Path.cwd():
+        return root
+    return Path(logger.save_dir, *(str(part) for part in (logger.name, logger.version) if part not in (None, "")))
 
 
 def gathered(rows: list[dict[str, Any]], trainer: L.Trainer) -> list[dict[str, Any]]:

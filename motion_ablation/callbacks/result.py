@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import time
@@ -11,15 +10,12 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.tensorboard.summary import hparams
 
 from motion_ablation.callbacks.base import SampleCallback, run_folder
 from motion_ablation.callbacks.evaluation import EvaluationCallback
+from motion_ablation.callbacks.loggers import log_settings, log_table
 from motion_ablation.callbacks.training import Training
 from motion_ablation.files import write_json
-from motion_ablation.initial_noise import INITIAL_NOISES
-from motion_ablation.metrics import METRICS
 
 
 class EmbeddingCallback(Callback):
@@ -41,10 +37,10 @@ class EmbeddingCallback(Callback):
 class ResultCallback(SampleCallback):
     """Writes ``result.json`` after validation: configuration, seed, versions, timings, parameter counts, loss curve, scores (null for NaN).
 
-    Also gives TensorBoard's HParams tab the hyper-parameters with the metrics, so that runs can be compared.
+    Also gives every logger the hyper-parameters with the scores, so that runs can be compared, and the scores of each video as a table.
 
     Attributes:
-        config: the resolved configuration. labels: further columns of the HParams tab, such as the experiment's name.
+        config: the resolved configuration. labels: further hyper-parameters, such as the experiment's name.
         scored: the training step whose validation came last, or None. training: the one that made the embedding, so far.
     """
 
@@ -99,6 +95,7 @@ class ResultCallback(SampleCallback):
         result = {
             "status": "done",
             "config": self.config,
+            "captions": {source.name: source.caption for source in trainer.datamodule.dataset.sources},  # type: ignore[attr-defined]
             "seed": os.environ.get("PL_GLOBAL_SEED"),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in self.PACKAGES}},
             "parameters": {
@@ -116,12 +113,14 @@ class ResultCallback(SampleCallback):
             "cells": [row for scorer in scorers for row in scorer.rows],
         }
         write_json(run_folder(trainer) / "result.json", result)
-        self._log_hparams(trainer, module, values)
+        for logger in trainer.loggers:
+            log_settings(logger, self._settings(module), values)
+            log_table(logger, "scores", [row for scorer in scorers for row in scorer.rows], trained_steps(trainer))
 
-    def _log_hparams(self, trainer: L.Trainer, module: Any, values: dict[str, float]) -> None:
+    def _settings(self, module: Any) -> dict[str, Any]:
+        """What tells runs apart, flat; every run names the same keys."""
         config = module.motion_config
         streams = config.streams()
-        # Every run names the same columns, of settings and of scores: TensorBoard shows those of the first that it reads.
         flat: dict[str, Any] = {name: self.labels.get(name, "") for name in ("clip", "experiment")} | self.labels
         for name in ("qk", "v"):
             for axis in ("layout", "integration", "debias"):
@@ -130,13 +129,7 @@ class ResultCallback(SampleCallback):
         flat |= {"appearance": " ".join(str(v) for v in (module.appearance_config or {"name": "none"}).values())}
         flat |= {"sites": f"{' '.join(config.sites.stages)}, {config.sites.channels}, {' '.join(config.sites.attentions)}"}
         flat |= {"lr": module.optimizer_config.lr, "guidance": module.sampling.guidance, "parameters": module.embeddings.parameter_count}
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                known = {f"hp/{name}": value for name, value in values.items() if not math.isnan(value)}
-                logger.log_metrics(known, 0)
-                columns = [f"hp/{noise}/{metric}" for noise in INITIAL_NOISES for metric in METRICS]
-                for summary in hparams(flat, dict.fromkeys([*columns, *known], 0.0)):
-                    logger.experiment.file_writer.add_summary(summary)
+        return flat
 
 
 def trained_steps(trainer: L.Trainer) -> int:

@@ -1,8 +1,7 @@
-"""Generated videos: as GIFs in TensorBoard, as files, and lossless for later scoring."""
+"""Generated videos: as GIFs, in the run's folder and in its loggers, and lossless for later scoring."""
 
 from __future__ import annotations
 
-import io
 import logging
 from dataclasses import asdict
 from pathlib import Path
@@ -13,17 +12,15 @@ import numpy as np
 import torch
 from einops import rearrange
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from motion_ablation.cache.artefacts import content_hash
 from motion_ablation.callbacks.base import SampleCallback, run_folder
+from motion_ablation.callbacks.loggers import log_video
 from motion_ablation.callbacks.result import trained_steps
 from motion_ablation.data.reference import shortened
 from motion_ablation.data.video import write_gif, write_video
-from motion_ablation.data.writing import save_gif
 from motion_ablation.files import replacing
 from motion_ablation.fonts import drawable, font_for
 from motion_ablation.records import Sample
@@ -54,22 +51,8 @@ def side_by_side(videos: list[tuple[str, Tensor]], width: int = 128) -> Tensor:
     return torch.cat([labelled(frames.cpu(), label, width) for label, frames in resized], -1)
 
 
-def add_gif(writer: SummaryWriter, tag: str, frames: Tensor, fps: float, step: int, words: str) -> None:
-    """Adds an animated GIF as an image summary, which TensorBoard plays, and under the same tag a text that says what it shows."""
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
-    pixels = (rearrange(frames, "f c h w -> f h w c") * 255).round().byte().cpu().numpy()
-    buffer = io.BytesIO()
-    save_gif(buffer, pixels, fps)
-    height, width = pixels.shape[1:3]
-    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue())
-    writer.add_text(tag, words, step)  # opens the event file again, which a logger closes when training ends
-    file_writer: Any = writer.file_writer
-    file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
-
-
 class VideoCallback(SampleCallback):
-    """Shows reference and generated videos as playing GIFs in TensorBoard, and writes the same GIFs to ``videos/``.
+    """Writes reference and generated videos as playing GIFs to ``videos/``, and shows them in the loggers that can.
 
     Args:
         limit: most generated videos shown per reference and initial noise, of those that the first process generated.
@@ -103,11 +86,10 @@ class VideoCallback(SampleCallback):
         reference = samples[0].reference
         videos = [("reference", reference.frames)] + [(f"{s.prompt} ({s.seed})", s.frames) for s in samples]
         sheet = side_by_side(videos)
-        write_gif(run_folder(trainer) / "videos" / f"{name}-{noise}.gif", sheet, reference.fps)
+        gif = run_folder(trainer) / "videos" / f"{name}-{noise}.gif"
+        write_gif(gif, sheet, reference.fps)
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                words = "; ".join(label for label, _ in videos)
-                add_gif(logger.experiment, f"{name}/{noise}", sheet, reference.fps, trained_steps(trainer), words)
+            log_video(logger, f"{name}/{noise}", gif, "; ".join(label for label, _ in videos), trained_steps(trainer))
 
 
 def cell_stem(reference: str, prompt: str, seed: int, noise: str) -> str:

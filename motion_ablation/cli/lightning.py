@@ -11,6 +11,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+from motion_ablation.cli import completion
 from motion_ablation.configure.keys import reason
 from motion_ablation.configure.parse import COMMANDS, check_keys, make_cli, resolve
 from motion_ablation.configure.shipped import find_file
@@ -45,6 +46,8 @@ def pretrains(arguments: list[str]) -> bool:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``lightning``."""
+    if completion.words() is not None:
+        completion.answer(completion.experiment_parser())
     arguments = _with_shipped([at_home(argument) for argument in (sys.argv[1:] if arguments is None else arguments)])
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
@@ -64,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
             LightningCLI(args=arguments, parser_kwargs=kwargs, save_config_kwargs={"overwrite": True})
         else:
             make_cli(last_checkpoint(arguments))
-    except (ArgumentError, ValueError, FileNotFoundError, FloatingPointError, OSError) as error:
+    except (ArgumentError, ValueError, FileNotFoundError, FloatingPointError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("MOTION_ABLATION_TRACEBACK"):
             raise
         _say(reason(str(error)))
@@ -113,7 +116,9 @@ def last_checkpoint(arguments: list[str]) -> list[str]:
     config = resolve([argument for argument in _without_checkpoint(arguments) if argument not in COMMANDS])
     logger = (config["trainer"]["logger"] or {}) if isinstance(config["trainer"]["logger"], dict) else {}
     options = logger.get("init_args", {})
-    folder = Path(options.get("save_dir") or config["trainer"]["default_root_dir"] or ".") / str(options.get("name") or "")
+    folder = Path(options.get("save_dir") or config["trainer"]["default_root_dir"] or ".") / str(
+        options.get("project") or options.get("name") or ""
+    )
     found = sorted(folder.glob("**/last*.ckpt"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise ValueError(f"--ckpt_path last: no last.ckpt beneath {folder}; name a checkpoint, or leave the option out to begin anew")

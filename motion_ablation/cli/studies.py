@@ -9,15 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motion_ablation.cli import completion
 from motion_ablation.cli.lightning import main as lightning
 from motion_ablation.cli.tools import add_tools, positive
 from motion_ablation.configure.parse import COMMANDS
-from motion_ablation.configure.shipped import find_file
+from motion_ablation.configure.shipped import DOCS, find_file
 
 if TYPE_CHECKING:
     from motion_ablation.study.plan.study import Study
 
-EPILOG = """single experiments: motion-ablation {fit,validate,test,predict} ..., which is also installed as `lightning`
+EPILOG = f"""single experiments: motion-ablation {{fit,validate,test,predict}} ..., which is also installed as `lightning`
+documentation: {DOCS}
+completion by Tab, once motion-ablation[completion] is installed: eval "$(register-python-argcomplete motion-ablation lightning)"
 
 examples:
   motion-ablation fit --config experiments/mqk_partial.yaml
@@ -34,11 +37,15 @@ examples:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``motion-ablation``. Exits with 1 if a run failed, with 2 for a mistake in what was asked."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    arguments = sys.argv[1:] if arguments is None else arguments
+    typed = completion.words()
+    arguments = (sys.argv[1:] if arguments is None else arguments) if typed is None else typed
     if arguments and arguments[0] in COMMANDS:
         lightning(arguments)
         return
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    if typed is not None:
+        completion.answer(parser)
+    options = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         code = command(options)
@@ -109,7 +116,8 @@ def _add_looks(commands: Any) -> None:
 def _add_study_options(
     parser: argparse.ArgumentParser, what: str = "CARD", meaning: str = "ablation cards, such as experiments/studies/integration.yaml"
 ) -> None:
-    parser.add_argument("cards", nargs="+", metavar=what, help=meaning)
+    cards: Any = parser.add_argument("cards", nargs="+", metavar=what, help=meaning)
+    cards.completer = completion.cards
     parser.add_argument("--output", help="the study's folder (results/CARD, several cards joined by +)")
     parser.add_argument("--references", nargs="+", help="videos, manifests, builtin:NAME or builtin (builtin)")
     parser.add_argument("--config", nargs="+", action="extend", default=[], metavar="FILE", help="configuration beneath every experiment")
@@ -147,6 +155,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from motion_ablation.study.report.summary import print_summary
     from motion_ablation.study.report.write import write_report
     from motion_ablation.study.run.cluster import Cluster
     from motion_ablation.study.run.runner import default_workers, run_study
@@ -158,12 +167,12 @@ def _run(options: argparse.Namespace) -> int:
     else:
         complete = run_study(study, options.workers or default_workers())
     try:
-        text = write_report(study)
+        report = write_report(study)
     except OSError as error:
         again = f"motion-ablation report {study.folder}"
         print(f"motion-ablation: the runs are kept, but their report could not be written: {error}; again: {again}", file=sys.stderr)
         return 1
-    print(f"\n{text}\n{_places(study.folder)}")
+    print_summary(report, study.folder)
     return 0 if complete else 1
 
 
@@ -194,10 +203,10 @@ def _clean(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from motion_ablation.study.plan.study import Study
-    from motion_ablation.study.report.write import write_report
+    from motion_ablation.study.report.write import markdown, write_report
 
     study = Study.load(options.study)
-    print(f"{write_report(study)}\n{_places(study.folder)}")
+    print(f"{markdown(write_report(study))}\n{_places(study.folder)}")
     return 0
 
 

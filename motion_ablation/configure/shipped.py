@@ -1,10 +1,11 @@
-"""The experiments and cards that come with the package, found by name where there is no file of that name."""
+"""What comes with the package: its documentation, and experiments and cards, found by name where there is no file of that name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "experiments"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def find_file(name: str | Path, *folders: str) -> Path:

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -28,6 +28,7 @@ from motion_ablation.motion.config import MotionConfig, StreamConfig
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
+from motion_ablation.motion.sharing import Shareable
 from motion_ablation.records import Site, key
 
 FORMAT = "motion_ablation/1"
@@ -60,17 +61,22 @@ class StreamAtSite(nn.Module):
         return joined.flatten(0, 1)
 
 
-class MotionEmbeddings(nn.Module):
+class MotionEmbeddings(Shareable, nn.Module):
     """All streams, or the adapter, at all chosen sites; what training optimises and a checkpoint holds.
 
     Args:
         config: the streams. sites: every site of the backbone as it sees the training clip; ``config.sites`` selects.
+
+    Attributes:
+        header: what else its file's header says, such as the backbone's fingerprint.
     """
 
     def __init__(self, config: MotionConfig, sites: list[Site]) -> None:
         super().__init__()
         config.check()
         self.config = config
+        self.header: dict[str, str] = {}
+        self.record: dict[str, Any] = {}
         self.sites = config.sites.select(sites) if config.trains else []
         self.streams = nn.ModuleDict()
         self.adapters = nn.ModuleDict()
@@ -131,6 +137,7 @@ class MotionEmbeddings(nn.Module):
             "format": FORMAT,
             "motion": json.dumps(self.config.to_dict()),
             "sites": json.dumps([asdict(site) for site in self.sites]),
+            **self.header,
             **extra,
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
@@ -138,7 +145,7 @@ class MotionEmbeddings(nn.Module):
             save_file(tensors, part, metadata=metadata)
 
     @classmethod
-    def load(cls, path: str | Path) -> MotionEmbeddings:
+    def load(cls, path: str | Path) -> Self:
         """Reads what :meth:`save` wrote. Raises ``ValueError`` with the path and the reason if it cannot be."""
         tensors, metadata = read_embedding(path)
         try:
@@ -151,6 +158,7 @@ class MotionEmbeddings(nn.Module):
             module.load_state_dict(tensors)
         except RuntimeError as error:
             raise ValueError(f"{path} does not hold what its header says: {error}") from error
+        module.header = {name: text for name, text in metadata.items() if name not in ("format", "motion", "sites")}
         return module
 
 

@@ -125,7 +125,7 @@ def test_an_edit_reaches_the_steps_that_depend_on_it(edit: Edit, module: str, ch
     ("module", "names", "stale"),
     [
         ("data.writing", ["write_gif", "save_gif"], {"result"}),  # only shows
-        ("callbacks.videos", ["labelled", "side_by_side", "add_gif"], {"result"}),
+        ("callbacks.videos", ["labelled", "side_by_side"], {"result"}),
         ("data.writing", ["_pixels"], {"embedding", "result"}),  # the built-in references are written by it
         ("data.video", ["_read_file"], {"embedding", "result"}),  # what a reference's frames are
         ("data.video", ["shape_of"], set()),

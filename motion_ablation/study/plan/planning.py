@@ -22,6 +22,7 @@ from motion_ablation.study.plan.cards import PLAIN, Card, CardError
 from motion_ablation.study.plan.run import Run, folder_of, one_line
 from motion_ablation.study.plan.study import Study
 
+OWN_FOLDER = ("TensorBoardLogger", "CSVLogger")  # Lightning's loggers that write into save_dir/name/version
 RESERVED = ("figures", "sheets", "study")  # folders of a study beside those of its experiments
 
 
@@ -123,9 +124,7 @@ def _resolve(files: list[str], shared: list[str], train_seeds: Sequence[int] | N
 def _run(study: Path, experiment: str, resolved: _Resolved, source: Source, seed: int) -> Run:
     """The run of a resolved experiment on a reference."""
     folder = folder_of(study, experiment, source.name, seed if len(resolved.seeds) > 1 else None)
-    logger = {"save_dir": str(study), "name": experiment, "version": folder.name}
-    settings = {"seed_everything": seed, "data.reference": source.name}
-    settings |= {f"trainer.logger.init_args.{key}": value for key, value in logger.items()}
+    settings = {"seed_everything": seed, "data.reference": source.name, **_logging(resolved.config, study, experiment, folder)}
     arguments = [*resolved.arguments, *(f"--{key}={value}" for key, value in settings.items())]
     run = Run(experiment, source.name, folder, arguments, "", resolved.trains, resolved.error, train_seed=seed)
     if resolved.error:
@@ -136,6 +135,17 @@ def _run(study: Path, experiment: str, resolved: _Resolved, source: Source, seed
     except OSError as unreadable:
         return replace(run, error=one_line(unreadable))
     return replace(run, recipe=recipe, embedding=embedding)
+
+
+def _logging(config: dict[str, Any], study: Path, experiment: str, folder: Path) -> dict[str, Any]:
+    """Settings by which a run writes into its own folder, whatever its logger is."""
+    logger = config["trainer"]["logger"] if config else None
+    options = logger.get("init_args", {}) if isinstance(logger, dict) else {}
+    if isinstance(logger, dict) and logger["class_path"].rpartition(".")[2] in OWN_FOLDER:
+        chosen = {"save_dir": str(study), "name": experiment, "version": folder.name}
+    else:
+        chosen = {key: value for key, value in {"save_dir": str(folder), "name": f"{experiment}/{folder.name}"}.items() if key in options}
+    return {"trainer.default_root_dir": str(folder), **{f"trainer.logger.init_args.{key}": value for key, value in chosen.items()}}
 
 
 def _metrics_of(card: Card, resolved: dict[str, _Resolved]) -> list[str]:

@@ -30,8 +30,8 @@ BRACKETS = {"block": ("<%", "%>"), "variable": ("<<", ">>"), "comment": ("<#", "
 TEX = {f"{kind}_{end}_string": text for kind, pair in BRACKETS.items() for end, text in zip(("start", "end"), pair, strict=True)}
 
 
-def write_report(study: Study) -> str:
-    """Writes the report into the study's folder, runs nothing, and returns ``table.md``.
+def write_report(study: Study) -> Report:
+    """Writes the report into the study's folder, runs nothing, and returns it.
 
     ``report.html`` (all of it, in one file that needs no network), ``table.md``, ``table.tex``, ``scores.csv``, ``scores.parquet``,
     ``figures/`` (forest plots and frames over time, as PNG and PDF), ``sheets/``, and the TensorBoard run ``study``.
@@ -47,7 +47,7 @@ def write_report(study: Study) -> str:
     figures = write_figures(report, study.folder / "figures")
     write_sheets(report.films, study.folder / "sheets")
     _write_tensorboard(study.folder / "study", text, figures)
-    return text
+    return report
 
 
 def markdown(report: Report) -> str:
