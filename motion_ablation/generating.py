@@ -24,8 +24,8 @@ class SamplingConfig:
     """How videos are generated.
 
     Attributes:
-        steps: DDIM steps. guidance: classifier-free guidance; 1 is none. negative_prompt: text of the other branch.
-        inversion_steps: DDIM inversion steps of the reference, with an empty prompt and no guidance.
+        steps: of the sampler. guidance: classifier-free guidance; 1 is none. negative_prompt: text of the other branch.
+        inversion_steps: steps of the inversion of the reference, with an empty prompt and no guidance.
         noises: options of initial noises, by name, such as ``{blend: {rho: 0.5}}``.
         inversion_start: what is inverted, the ``mean`` of the autoencoder's posterior or one ``sample`` of it (the released code).
     """

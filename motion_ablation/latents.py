@@ -61,7 +61,7 @@ class Latents:
 
     @torch.no_grad()
     def inverted(self, clip: Clip, steps: int, start: str = "mean") -> Tensor:
-        """DDIM inversion of the reference on the bare backbone, ``(1, c, f, h, w)``; computed at most once.
+        """Inversion of the reference on the bare backbone, ``(1, c, f, h, w)``; computed at most once.
 
         Args:
             steps: of the inversion. start: ``mean`` or ``sample`` of the posterior of its latents.

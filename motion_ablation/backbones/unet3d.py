@@ -10,6 +10,7 @@ from diffusers import UNet3DConditionModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 
 from motion_ablation.backbones.base import BACKBONES
+from motion_ablation.backbones.diffusion.ddim import DDIM
 from motion_ablation.backbones.folder import FolderBackbone, find_checkpoint, find_sites, latent_shape, precision_of
 from motion_ablation.records import Site
 
@@ -28,7 +29,7 @@ class UNet3DBackbone(FolderBackbone):
     def __init__(self, source: str = "shapes", dtype: str = "float32", vae_slicing: bool = False) -> None:
         folder, precision = find_checkpoint(source), precision_of(dtype)
         denoiser = UNet3DConditionModel.from_pretrained(folder / "unet", torch_dtype=precision, local_files_only=True)
-        super().__init__(folder, denoiser, dtype, vae_slicing)
+        super().__init__(folder, denoiser, dtype, vae_slicing, DDIM.read(folder / "scheduler"))
 
     @staticmethod
     def probe(config: Any, latents: tuple[int, int, int, int]) -> list[Site]:
