@@ -93,8 +93,8 @@ class Generating:
     def pixels(self, clip: Clip, cells: list[Cell]) -> Tensor:
         """The generated videos as bytes, ``(b, f, 3, h, w)``; motion is in both branches of the guidance."""
         backbone, sampling, ready = self.latents.backbone, self.sampling, self.latents.of(clip)
-        text = backbone.embed([cell.prompt for cell in cells])
-        negative = backbone.embed([sampling.negative_prompt])
+        text = self.latents.embed([cell.prompt for cell in cells])
+        negative = self.latents.embed([sampling.negative_prompt])
         noise = self.noise(clip, cells)
         with self.motion.attached(backbone.denoiser, ready.sites, generating=True):
             clean = backbone.generate(noise, text, negative, sampling.steps, sampling.guidance)

@@ -43,6 +43,7 @@ class Backbone(nn.Module, ABC):
     Attributes:
         denoiser: the network that motion is attached to. diffusion: its noise schedule.
         fingerprint: hash of the weights, part of every artefact's address.
+        text_fingerprint: hash of a text encoder that is too large to stay, whose features are kept on disk; empty for one that stays.
         stages: names of the network's parts, as its sites give them. recomputes: whether the backward pass runs the network again, so
             that gradients must be taken while motion is attached.
     """
@@ -51,6 +52,7 @@ class Backbone(nn.Module, ABC):
     denoiser: nn.Module
     diffusion: Diffusion
     fingerprint: str
+    text_fingerprint: str = ""
     recomputes: bool = False
 
     @property
