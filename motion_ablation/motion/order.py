@@ -40,7 +40,8 @@ def join(text: Tensor, video: Tensor, features: Tensor, site: Site) -> Tensor:
     """
     if site.tokens == "rows":
         return video
-    joined = torch.cat([text, rearrange(video, "(b p) f c -> b (f p) c", p=site.height * site.width)], dim=1)
+    frames = rearrange(video, "(b p) f c -> b (f p) c", p=site.height * site.width)
+    joined = torch.cat([text, frames], dim=1) if site.skip else frames
     if joined.shape != features.shape:
         raise ValueError(f"'{site.name}' has positions for {features.shape[1]} tokens, not for {joined.shape[1]}")
     return joined
