@@ -101,7 +101,7 @@ def make_world(scene: Scene) -> World:
     clean = ready.posterior.sample(generator)
     noise = torch.randn(clean.shape, generator=generator).to(clean)
     timestep = torch.tensor([500], device=device)
-    scheduler = module.backbone.scheduler
+    scheduler = module.backbone.diffusion.scheduler
     noisy = scheduler.add_noise(clean, noise, timestep)
     return World(module, clip, ready, noisy, timestep, module.backbone.target(clean, noise, timestep))
 
@@ -254,8 +254,8 @@ class Explicit(Thin):
     def example(self) -> tuple[Tensor, Tensor, Tensor]:
         clean = self.world.ready.posterior.sample()
         noise = torch.randn(clean.shape).to(clean)
-        timestep = torch.randint(self.backbone.scheduler.config.num_train_timesteps, (1,)).to(clean.device)
-        noisy = self.backbone.scheduler.add_noise(clean, noise, timestep)
+        timestep = torch.randint(self.backbone.diffusion.scheduler.config.num_train_timesteps, (1,)).to(clean.device)
+        noisy = self.backbone.diffusion.scheduler.add_noise(clean, noise, timestep)
         return noisy, timestep, self.backbone.target(clean, noise, timestep)
 
     def copy_from(self, ours: Ours) -> None:

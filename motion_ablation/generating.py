@@ -24,8 +24,8 @@ class SamplingConfig:
     """How videos are generated.
 
     Attributes:
-        steps: DDIM steps. guidance: classifier-free guidance; 1 is none. negative_prompt: text of the other branch.
-        inversion_steps: DDIM inversion steps of the reference, with an empty prompt and no guidance.
+        steps: of the sampler. guidance: classifier-free guidance; 1 is none. negative_prompt: text of the other branch.
+        inversion_steps: steps of the inversion of the reference, with an empty prompt and no guidance.
         noises: options of initial noises, by name, such as ``{blend: {rho: 0.5}}``.
         inversion_start: what is inverted, the ``mean`` of the autoencoder's posterior or one ``sample`` of it (the released code).
     """
@@ -93,8 +93,8 @@ class Generating:
     def pixels(self, clip: Clip, cells: list[Cell]) -> Tensor:
         """The generated videos as bytes, ``(b, f, 3, h, w)``; motion is in both branches of the guidance."""
         backbone, sampling, ready = self.latents.backbone, self.sampling, self.latents.of(clip)
-        text = backbone.embed([cell.prompt for cell in cells])
-        negative = backbone.embed([sampling.negative_prompt])
+        text = self.latents.embed([cell.prompt for cell in cells])
+        negative = self.latents.embed([sampling.negative_prompt])
         noise = self.noise(clip, cells)
         with self.motion.attached(backbone.denoiser, ready.sites, generating=True):
             clean = backbone.generate(noise, text, negative, sampling.steps, sampling.guidance)

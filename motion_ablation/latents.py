@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from motion_ablation.backbones import Backbone, Posterior
-from motion_ablation.cache.addresses import inversion_recipe, latents_recipe
+from motion_ablation.cache.addresses import inversion_recipe, latents_recipe, text_recipe
 from motion_ablation.cache.artefacts import Artefacts
 from motion_ablation.records import Clip, Site
 
@@ -57,18 +57,27 @@ class Latents:
 
     def _encode(self, clip: Clip) -> dict[str, Tensor]:
         posterior = self.backbone.encode(clip.frames)
-        return {"mean": posterior.mean, "std": posterior.std, "caption": self.backbone.embed([clip.caption])}
+        return {"mean": posterior.mean, "std": posterior.std, "caption": self.embed([clip.caption])}
+
+    def embed(self, texts: list[str]) -> Tensor:
+        """Features of texts, ``(b, n, d)``; those of an encoder that is too large to stay are computed at most once."""
+        backbone = self.backbone
+        if not backbone.text_fingerprint:
+            return backbone.embed(texts)
+        make = lambda missing: [{"features": each[None]} for each in backbone.embed([texts[index] for index in missing])]  # noqa: E731
+        kept = self.artefacts.get_all("texts", [text_recipe(backbone, text) for text in texts], make)
+        return torch.cat([tensors["features"] for tensors in kept]).to(backbone.device)
 
     @torch.no_grad()
     def inverted(self, clip: Clip, steps: int, start: str = "mean") -> Tensor:
-        """DDIM inversion of the reference on the bare backbone, ``(1, c, f, h, w)``; computed at most once.
+        """Inversion of the reference on the bare backbone, ``(1, c, f, h, w)``; computed at most once.
 
         Args:
             steps: of the inversion. start: ``mean`` or ``sample`` of the posterior of its latents.
         """
         posterior = self.of(clip).posterior
         clean = posterior.mean if start == "mean" else posterior.kept()
-        empty = self.backbone.embed([""])
+        empty = self.embed([""])
         invert = lambda: {"noise": self.backbone.invert(clean, empty, steps)}  # noqa: E731
         return self.artefacts.get("inverted", self.inversion(clip, steps, start), invert)["noise"].to(self.backbone.device)
 

@@ -102,6 +102,8 @@ class MotionInversion(L.LightningModule):
         data: Any = getattr(self.trainer, "datamodule", None)
         if data is not None:
             self.left_out = self.backbone.left_out(data.texts)
+            if self.backbone.text_fingerprint:  # all of them now, while the network is not on its device yet
+                self.references.embed(sorted({*data.texts, self.sampling.negative_prompt, ""}))
         if self.motion is None or (self.appearance_config and self.appearance is None):
             window = data.dataset.window
             self.make_motion(window.frames, *window.shape)

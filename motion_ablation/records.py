@@ -65,13 +65,16 @@ CELL = tuple(each.name for each in fields(Cell))  # the key's columns in every t
 
 @dataclass(frozen=True)
 class Site:
-    """One temporal transformer block of a backbone: where motion can be attached.
+    """One transformer block of a backbone whose attention sees time: where motion can be attached.
 
     Attributes:
         name: module path of the block inside the backbone's denoiser.
         stage: the part of the network that it is in, by the backbone's own name, such as ``"down"``.
         channels: width of the block's features. frames, height, width: the sequence and grid it sees for the probed clip.
-        attentions: module paths of its temporal self-attentions, in order, relative to ``name``.
+        attentions: module paths of its self-attentions over time, in order, relative to ``name``.
+        tokens: order of the features that they take: ``rows``, one sequence of frames for each place, ``(b h w, f, c)``; or ``joint``, one
+            sequence for all, ``(b, skip + f h w, c)``, frame by frame, each in row-major order.
+        skip: tokens of text before those of the video, in a ``joint`` sequence.
     """
 
     name: str
@@ -81,6 +84,8 @@ class Site:
     height: int
     width: int
     attentions: tuple[str, ...] = ("attn1", "attn2")
+    tokens: str = "rows"
+    skip: int = 0
 
 
 @dataclass(frozen=True)

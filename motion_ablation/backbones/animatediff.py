@@ -11,12 +11,18 @@ from torch import Tensor
 
 from motion_ablation.backbones.base import BACKBONES
 from motion_ablation.backbones.checkpointing import blocks_of, recompute
+from motion_ablation.backbones.diffusion.ddim import DDIM
 from motion_ablation.backbones.folder import FolderBackbone, find_checkpoint, find_sites, precision_of
 from motion_ablation.records import Site
 from motion_ablation.weights import TENSORS, find_folder, fingerprint
 
 # The schedule that the adapters were trained with.
 SCHEDULE = {"beta_schedule": "linear", "clip_sample": False, "timestep_spacing": "leading", "steps_offset": 1}
+# What image models of this family name instead, each a way to sample the same list of signal shares.
+SAMPLERS = (
+    "DDIMScheduler", "DDPMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
+    "DPMSolverMultistepScheduler", "UniPCMultistepScheduler",
+)  # fmt: skip
 
 
 @BACKBONES.register("animatediff")
@@ -54,7 +60,7 @@ class AnimateDiffBackbone(FolderBackbone):
         denoiser = UNetMotionModel.from_unet2d(image, motion)
         if gradient_checkpointing:
             recompute(blocks_of(denoiser, self.recomputed))
-        super().__init__(folder, denoiser, dtype, vae_slicing, SCHEDULE)
+        super().__init__(folder, denoiser, dtype, vae_slicing, DDIM.read(folder / "scheduler", SAMPLERS, **SCHEDULE))
         self.recomputes = gradient_checkpointing
         self.fingerprint = f"{self.fingerprint}-{fingerprint(motion_folder)}"
         self.positions = int(motion.config["motion_max_seq_length"])

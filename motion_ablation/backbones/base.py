@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from diffusers import DDIMInverseScheduler, DDIMScheduler
 from torch import Tensor, nn
 
+from motion_ablation.backbones.diffusion.base import Diffusion
 from motion_ablation.records import Site
 from motion_ablation.registry import Registry
 
@@ -41,8 +41,9 @@ class Backbone(nn.Module, ABC):
     """A frozen text-to-video diffusion model.
 
     Attributes:
-        denoiser: the network that motion is attached to. scheduler: the training noise schedule.
+        denoiser: the network that motion is attached to. diffusion: its noise schedule.
         fingerprint: hash of the weights, part of every artefact's address.
+        text_fingerprint: hash of a text encoder that is too large to stay, whose features are kept on disk; empty for one that stays.
         stages: names of the network's parts, as its sites give them. recomputes: whether the backward pass runs the network again, so
             that gradients must be taken while motion is attached.
         network: diffusers' class of the denoiser, by which the backbone of a pipeline is known; None for one that no pipeline has.
@@ -51,8 +52,9 @@ class Backbone(nn.Module, ABC):
     stages: ClassVar[tuple[str, ...]]
     network: ClassVar[Any] = None
     denoiser: nn.Module
-    scheduler: DDIMScheduler
+    diffusion: Diffusion
     fingerprint: str
+    text_fingerprint: str = ""
     recomputes: bool = False
 
     @property
@@ -79,7 +81,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def denoise(self, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
-        """The network's output, in the scheduler's prediction type, shaped like ``latents``."""
+        """The network's output, as :attr:`diffusion` takes it, shaped like ``latents``."""
 
     @abstractmethod
     def sites(self, frames: int, height: int, width: int) -> list[Site]:
@@ -109,55 +111,37 @@ class Backbone(nn.Module, ABC):
         raise NotImplementedError(f"{cls.__name__} needs a classmethod tiny(folder), for tests/backbones/test_contract.py")
 
     def draw(self, generator: torch.Generator) -> Tensor:
-        """A timestep of training, ``(1,)``, each as likely as any other."""
-        return torch.randint(self.scheduler.config.num_train_timesteps, (1,), generator=generator).to(self.device)
+        """A timestep of training, ``(1,)``."""
+        return self.diffusion.draw(generator).to(self.device)
 
     def noised(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
         """``clean`` latents with ``noise`` as far as ``timestep`` says."""
-        noisy: Tensor = self.scheduler.add_noise(clean, noise, timestep)
-        return noisy
+        return self.diffusion.noised(clean, noise, timestep)
 
     def target(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
-        """What the network should output, by the scheduler's own prediction type."""
-        kind = self.scheduler.config.prediction_type
-        if kind == "epsilon":
-            return noise
-        if kind == "v_prediction":
-            velocity: Tensor = self.scheduler.get_velocity(clean, noise, timestep)
-            return velocity
-        if kind == "sample":
-            return clean
-        raise ValueError(f"prediction type '{kind}' is not one of epsilon, v_prediction, sample")
+        """What the network should output."""
+        return self.diffusion.target(clean, noise, timestep)
 
     @torch.no_grad()
     def invert(self, latents: Tensor, text: Tensor, steps: int) -> Tensor:
-        """Deterministic DDIM inversion (Song et al. 2020) of clean ``latents`` to the noise they come from, unguided."""
-        inverse = DDIMInverseScheduler.from_config(self.scheduler.config)
-        inverse.set_timesteps(steps, device=latents.device)
+        """Deterministic inversion of clean ``latents`` to the noise they come from, unguided."""
         text = text.expand(len(latents), -1, -1)
-        for timestep in inverse.timesteps:
-            latents = inverse.step(self.denoise(latents, timestep, text), timestep, latents).prev_sample
-        return latents
+        return self.diffusion.invert(lambda noisy, timestep: self.denoise(noisy, timestep, text), latents, steps)
 
     @torch.no_grad()
     def generate(self, noise: Tensor, text: Tensor, negative: Tensor, steps: int, guidance: float) -> Tensor:
-        """Deterministic DDIM sampling with classifier-free guidance (Ho & Salimans 2022); returns clean latents.
+        """Deterministic sampling with classifier-free guidance (Ho & Salimans 2022); returns clean latents.
 
         Args:
             noise: initial latents ``(b, c, f, h, w)``. text: ``(b, n, d)``. negative: ``(1, n, d)``.
             guidance: ``negative + guidance * (text - negative)``; 1 needs only one branch.
         """
-        scheduler = DDIMScheduler.from_config(self.scheduler.config)
-        scheduler.set_timesteps(steps, device=noise.device)
-        if int(scheduler.timesteps[0]) >= scheduler.config.num_train_timesteps:
-            raise ValueError(f"sampling.steps {steps} is too much for this noise schedule: it would start beyond its last timestep")
-        latents = noise
         both = torch.cat([negative.expand(len(text), -1, -1), text])
-        for timestep in scheduler.timesteps:
+
+        def guided(latents: Tensor, timestep: Tensor) -> Tensor:
             if guidance == 1:
-                predicted = self.denoise(latents, timestep, text)
-            else:
-                unconditional, conditional = self.denoise(torch.cat([latents, latents]), timestep, both).chunk(2)
-                predicted = unconditional + guidance * (conditional - unconditional)
-            latents = scheduler.step(predicted, timestep, latents).prev_sample
-        return latents
+                return self.denoise(latents, timestep, text)
+            unconditional, conditional = self.denoise(torch.cat([latents, latents]), timestep, both).chunk(2)
+            return unconditional + guidance * (conditional - unconditional)
+
+        return self.diffusion.sample(guided, noise, steps)

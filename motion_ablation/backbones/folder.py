@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import AutoencoderKL
 from einops import rearrange
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from motion_ablation.backbones.base import Backbone, Posterior
+from motion_ablation.backbones.diffusion.base import Diffusion
 from motion_ablation.records import Site
 from motion_ablation.tokens import left_out
 from motion_ablation.weights import find_folder, fingerprint
@@ -85,10 +86,10 @@ class FolderBackbone(Backbone):
 
     Args:
         folder: see :func:`find_checkpoint`. denoiser: the network. dtype: name of the precision. vae_slicing: see the subclasses.
-        scheduler: changes of the folder's noise schedule.
+        diffusion: its noise schedule.
     """
 
-    def __init__(self, folder: Path, denoiser: nn.Module, dtype: str, vae_slicing: bool, scheduler: dict[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, denoiser: nn.Module, dtype: str, vae_slicing: bool, diffusion: Diffusion) -> None:
         super().__init__()
         precision: Any = precision_of(dtype)
         options: dict[str, Any] = {"local_files_only": True}
@@ -96,7 +97,7 @@ class FolderBackbone(Backbone):
         self.vae: Any = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=precision, **options)
         self.text_encoder: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=precision, **options)
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", **options)
-        self.scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", **(scheduler or {}))
+        self.diffusion = diffusion
         weights = fingerprint(folder, PARTS)
         self.fingerprint = weights if dtype == "float32" else f"{weights}-{dtype}"
         self._sites: dict[tuple[int, int, int, int], list[Site]] = {}

@@ -11,6 +11,7 @@ from diffusers.models.transformers.transformer_temporal import TransformerTempor
 
 from motion_ablation.backbones.base import BACKBONES
 from motion_ablation.backbones.checkpointing import blocks_of, recompute
+from motion_ablation.backbones.diffusion.ddim import DDIM
 from motion_ablation.backbones.folder import FolderBackbone, find_checkpoint, find_sites, latent_shape, precision_of
 from motion_ablation.records import Site
 
@@ -39,7 +40,7 @@ class UNet3DBackbone(FolderBackbone):
         denoiser = UNet3DConditionModel.from_pretrained(folder / "unet", torch_dtype=precision, local_files_only=True)
         if gradient_checkpointing:
             recompute(blocks_of(denoiser, self.recomputed))
-        super().__init__(folder, denoiser, dtype, vae_slicing)
+        super().__init__(folder, denoiser, dtype, vae_slicing, DDIM.read(folder / "scheduler"))
         self.recomputes = gradient_checkpointing
 
     @staticmethod

@@ -173,6 +173,11 @@ def latents_recipe(backbone: Backbone, clip: Clip, precision: str) -> dict[str, 
     return recipe | _unusual(precision)
 
 
+def text_recipe(backbone: Backbone, text: str) -> dict[str, Any]:
+    """All that determines a text's features."""
+    return {"code": code_of("latents", type(backbone)), "text_encoder": backbone.text_fingerprint, "text": text}
+
+
 def inversion_recipe(backbone: Backbone, latents: dict[str, Any], steps: int, start: str, precision: str) -> dict[str, Any]:
     """All that determines an inverted noise: the recipe of the latents without the caption, the steps, and what is inverted."""
     seen = {key: value for key, value in latents.items() if key != "caption"}

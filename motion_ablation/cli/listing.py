@@ -39,6 +39,7 @@ PLACES = {
     "*.when": f"{', '.join(WHEN)}: when the debias acts",
     "sites.stages": "parts of the network: " + "; ".join(f"{', '.join(BACKBONES[name].stages)} ({name})" for name in BACKBONES),
     "sites.channels": "widest, all, or a list of widths",
+    "sites.blocks, sites.depth": "numbers of blocks from 0, or [from, to] as shares of the network's depth; null is all",
     "sites.attentions": f"any of {', '.join(ATTENTIONS)}: the temporal self-attentions of a block",
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from motion_ablation.motion.adapters import ADAPTERS
 from motion_ablation.motion.debiases import DEBIASES
+from motion_ablation.motion.debiases.base import erases_constants
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
 from motion_ablation.records import Site
@@ -55,7 +56,12 @@ class StreamConfig:
             allowed = " and ".join(INTEGRATIONS[name].ports)
             raise ValueError(f"{where}: integration '{name}' works at ports {allowed} only, not at {', '.join(refused)}")
         name, options = DEBIASES.parse(self.debias, f"{where}.debias")
-        DEBIASES.build(name, **options)
+        debias = DEBIASES.build(name, **options)
+        if not LAYOUTS[str(self.layout["name"])].moves and erases_constants(debias):
+            raise ValueError(
+                f"{where}.debias: '{name}' erases what is the same in all frames, which is all that layout '{self.layout['name']}' holds; "
+                "set debias: {name: none}"
+            )
         if name == "drop" and self.when != "generate":
             raise ValueError(f"{where}.when: '{self.when}' with debias 'drop' leaves nothing to train; remove the stream instead")
 
@@ -74,14 +80,19 @@ class SiteConfig:
     """Which temporal attentions carry motion.
 
     Attributes:
-        stages: parts of the network, by the backbone's names; of the U-Nets, any of ``down``, ``mid``, ``up``, ``in``.
+        stages: parts of the network, by the backbone's names; of the U-Nets, any of ``down``, ``mid``, ``up``, ``in``; of the transformers,
+            ``blocks``.
         channels: ``widest`` (the paper: 1280 in ZeroScope), ``all``, or a list of widths.
         attentions: which of a block's temporal self-attentions: ``attn1``, ``attn2`` or both.
+        blocks: numbers of blocks among those of the stages, in order, from 0; None is all.
+        depth: ``[from, to]`` in ``[0, 1]``: blocks that lie there, at least in part, where 0 is the first's start and 1 the last's end.
     """
 
     stages: list[str] = field(default_factory=lambda: ["down", "up"])
     channels: str | list[int] = "widest"
     attentions: list[str] = field(default_factory=lambda: list(ATTENTIONS))
+    blocks: list[int] | None = None
+    depth: list[float] | None = None
 
     def check(self, where: str) -> None:
         """Raises ``ValueError`` naming the key and the valid choices."""
@@ -91,6 +102,12 @@ class SiteConfig:
             raise ValueError(f"{where}.channels: '{self.channels}' is not widest, all or a list of widths")
         if not self.attentions or any(name not in ATTENTIONS for name in self.attentions):
             raise ValueError(f"{where}.attentions: {self.attentions} is not a non-empty choice of {', '.join(ATTENTIONS)}")
+        if self.blocks is not None and (not self.blocks or min(self.blocks) < 0):
+            raise ValueError(f"{where}.blocks: {self.blocks} is not a list of numbers from 0, or null for all")
+        if self.depth is not None and not (len(self.depth) == 2 and 0 <= self.depth[0] < self.depth[1] <= 1):
+            raise ValueError(f"{where}.depth: {self.depth} is not [from, to] with 0 <= from < to <= 1, or null for all")
+        if self.blocks is not None and self.depth is not None:
+            raise ValueError(f"{where}: give blocks or depth, not both")
 
     def check_stages(self, known: Iterable[str]) -> None:
         """Raises ``ValueError`` for a part that the backbone has not, listing those that it has."""
@@ -105,17 +122,30 @@ class SiteConfig:
             self.check_stages(there)
         staged = [site for site in sites if site.stage in self.stages]
         widest = max((site.channels for site in staged), default=0)
-        if self.channels == "all":
-            chosen = staged
-        elif self.channels == "widest":
-            chosen = [site for site in staged if site.channels == widest]
-        else:
-            chosen = [site for site in staged if site.channels in self.channels]
+        widths = {site.channels for site in staged} if self.channels == "all" else {widest} if self.channels == "widest" else self.channels
+        chosen = [site for site in self._deep(staged) if site.channels in widths]
         if not chosen:
             known = sorted({(site.stage, site.channels) for site in sites})
             raise ValueError(f"no temporal attention matches stages {self.stages} and channels {self.channels}; this backbone has {known}")
         kept = [replace(site, attentions=tuple(name for name in site.attentions if name in self.attentions)) for site in chosen]
-        return [site for site in kept if site.attentions]
+        kept = [site for site in kept if site.attentions]
+        if not kept:
+            raise ValueError(
+                f"motion.sites.attentions: the chosen blocks have {', '.join(chosen[0].attentions)} over time, not {self.attentions}"
+            )
+        return kept
+
+    def _deep(self, staged: list[Site]) -> list[Site]:
+        """Those of ``staged`` that ``blocks`` or ``depth`` name."""
+        count = len(staged)
+        if self.blocks is not None:
+            beyond = [number for number in self.blocks if number >= count]
+            if beyond:
+                raise ValueError(f"motion.sites.blocks: there is no block {beyond[0]}; the stages {self.stages} have 0 to {count - 1}")
+            return [staged[number] for number in sorted(set(self.blocks))]
+        start, end = self.depth or (0.0, 1.0)
+        near = 1e-9  # so that a third of three blocks is one
+        return [site for index, site in enumerate(staged) if index < end * count - near and index + 1 > start * count + near]
 
 
 @dataclass

@@ -5,6 +5,8 @@ and detaching leaves it as it was, bit for bit. Equations of the paper (arXiv 24
 ``(b * h * w, f, c)``::
 
     Q = (F + M_qk) W_q      K = (F + M_qk) W_k      V = (F + M_v) W_v
+
+Rotary positions act after the projections, so motion comes before them. Features in another order are put into this one and back.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
 from motion_ablation.motion.sharing import Shareable
+from motion_ablation.motion.order import join, split
 from motion_ablation.records import Site, key
 
 FORMAT = "motion_ablation/1"
@@ -69,6 +72,9 @@ class MotionEmbeddings(Shareable, nn.Module):
 
     Attributes:
         header: what else its file's header says, such as the backbone's fingerprint.
+
+    Raises:
+        ValueError: if the sites do not suit the configuration.
     """
 
     def __init__(self, config: MotionConfig, sites: list[Site]) -> None:
@@ -81,6 +87,11 @@ class MotionEmbeddings(Shareable, nn.Module):
         self.streams = nn.ModuleDict()
         self.adapters = nn.ModuleDict()
         for name, stream in config.streams().items():
+            if stream.lengthens and any(site.tokens == "joint" for site in self.sites):
+                raise ValueError(
+                    f"motion.{name}: concat_token adds tokens, and this backbone attends over one sequence of all frames and places whose "
+                    "positions have a fixed length; choose another integration"
+                )
             for site in self.sites:
                 for owner in self.owners(stream, site):
                     self.streams[f"{name}:{key(owner)}"] = StreamAtSite(stream, site, site.channels)
@@ -197,11 +208,13 @@ class Application:
         return integrated
 
     def _integrate(self, features: Tensor) -> Tensor:
-        site, frames = self.site, features.shape[1]
+        site = self.site
+        text, video = split(features, site)
+        frames = video.shape[1]
         if frames not in self._dense or not self.generating:
             self._dense[frames] = self.stream.dense(frames, site.height, site.width, self.generating)
         motion = self._dense[frames]
-        return features if motion is None else self.stream(features, motion, site.height, site.width)
+        return features if motion is None else join(text, self.stream(video, motion, site.height, site.width), features, site)
 
 
 def hook_projections(attention: nn.Module, stream: StreamConfig, apply: Application) -> list[Any]:

@@ -10,7 +10,7 @@ from motion_ablation.objectives.base import OBJECTIVES, Objective, mean_squared_
 
 @OBJECTIVES.register("denoising")
 class Denoising(Objective):
-    """Plain mean squared error in the scheduler's own prediction type (the released code's default)."""
+    """Plain mean squared error in the backbone's own prediction type (the released code's default)."""
 
     def forward(self, predicted: Tensor, target: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return mean_squared_error(predicted, target)

@@ -53,7 +53,7 @@ def text_to_motion(
     that of its opposite is projected on the difference of the true means, each over ``starts`` random starts of one appearance.
     """
     shares: dict[str, list[float]] = {f"{a} / {b}": [] for a, b in OPPOSITES}
-    last = torch.tensor(backbone.scheduler.config["num_train_timesteps"] - 1)
+    last = torch.tensor(backbone.diffusion.scheduler.config["num_train_timesteps"] - 1)
     for look, base in enumerate(held_out_scenes(looks, 41)):
         shown: dict[str, Any] = {"shape": base.shape, "color": base.color, "background": base.background, "camera": "static"}
         for pair, found in zip(OPPOSITES, shares.values(), strict=True):
@@ -82,6 +82,6 @@ def loss_by_timestep(backbone: UNet3DBackbone, clips: int = 16, frames: int = 16
     text, losses = backbone.embed([scene.caption() for scene in scenes]), {}
     for timestep in TIMESTEPS:
         steps = torch.full((clips,), timestep)
-        noisy, target = (make(clean, noise, steps) for make in (backbone.scheduler.add_noise, backbone.scheduler.get_velocity))
+        noisy, target = (make(clean, noise, steps) for make in (backbone.noised, backbone.target))
         losses[timestep] = float((backbone.denoise(noisy, torch.tensor(timestep), text) - target).square().mean())
     return losses

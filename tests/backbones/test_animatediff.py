@@ -38,7 +38,7 @@ def test_motion_is_added_to_the_positions(animatediff_folders: tuple[Path, Path]
     """``to_q`` sees the normed features plus the sinusoidal positions plus ``M_qk``, in ``(b h w) f c`` order."""
     image, adapter = animatediff_folders
     backbone = AnimateDiffBackbone(str(image), str(adapter))
-    assert backbone.scheduler.config.beta_schedule == "linear"
+    assert backbone.diffusion.scheduler.config.beta_schedule == "linear"
     sites = backbone.sites(4, 16, 32)
     motion = MotionEmbeddings(MotionConfig.paper(), sites)
     for parameter in motion.parameters():

@@ -20,8 +20,6 @@ from motion_ablation.motion.adapters import ADAPTERS, APPEARANCES
 from motion_ablation.records import Cell, Clip
 from motion_ablation.weights import MissingWeights
 
-ALL = MotionConfig(**MotionConfig.paper().streams(), sites=SiteConfig(["down", "up"], "all"))
-
 
 class Tiny:
     """A tiny model of a class, and the smallest clip that it takes."""
@@ -29,9 +27,12 @@ class Tiny:
     def __init__(self, name: str, options: dict[str, Any]) -> None:
         self.name, self.options = name, options
         self.model: Backbone = BACKBONES.build(name, **options)
-        sizes = [(frames, side, 2 * side) for side in (8, 16, 32, 64, 128) for frames in (4, 5)]
+        sizes = [(frames, side, 2 * side) for side in (8, 16, 32, 64, 128) for frames in (4, 5, 9)]
         self.size = next(size for size in sizes if self._takes(size))
         self.sites = self.model.sites(*self.size)
+        self.places = SiteConfig([stage for stage in self.model.stages if stage not in ("mid", "in")], "all")
+        self.all = MotionConfig(**MotionConfig.paper().streams(), sites=self.places)
+        self.spatial = any(site.tokens == "rows" for site in self.sites)  # it has attentions that see one frame at a time
 
     def _takes(self, size: tuple[int, int, int]) -> bool:
         try:
@@ -59,11 +60,11 @@ class Tiny:
         options = {**self.options, **options}
         return BackboneConfig(self.name, options.pop("source"), options)
 
-    def module(self, folder: Path, *, seed: int = 0, motion: MotionConfig = ALL, **options: Any) -> MotionInversion:
+    def module(self, folder: Path, *, seed: int = 0, motion: MotionConfig | None = None, **options: Any) -> MotionInversion:
         """A module on it whose embeddings are away from their start."""
         options.setdefault("backbone", self.config())
         torch.manual_seed(seed)
-        module = MotionInversion(motion=motion, sampling=SamplingConfig(2, 7.5, "", 2), cache=str(folder), **options)
+        module = MotionInversion(motion=motion or self.all, sampling=SamplingConfig(2, 7.5, "", 2), cache=str(folder), **options)
         module.make_motion(*self.size)
         for part in (module.embeddings, module.appearance):
             randomise(part)
@@ -131,13 +132,16 @@ def test_missing_weights_say_in_one_line_what_to_fetch(tiny: Tiny) -> None:
 
 def test_half_precision(tiny: Tiny) -> None:
     model = BACKBONES.build(tiny.name, **tiny.options, dtype="bfloat16")
-    assert {parameter.dtype for parameter in model.denoiser.parameters()} == {torch.bfloat16}
+    projections = [model.denoiser.get_submodule(f"{site.name}.{site.attentions[0]}.to_q") for site in tiny.sites]
+    assert {projection.weight.dtype for projection in projections} == {torch.bfloat16}
+    kinds = {parameter.dtype for parameter in model.denoiser.parameters()}
+    assert kinds == {torch.bfloat16} if tiny.spatial else kinds <= {torch.bfloat16, torch.float32}, "Wan keeps small weights in float32"
     latents, timestep, text = tiny.inputs
     assert model.encode(tiny.frames).mean.dtype == torch.float32
     predicted = model.denoise(latents, timestep, model.embed(["a red star", "a blue circle"]))
     assert predicted.dtype == torch.float32 and torch.isfinite(predicted).all()
     assert model.fingerprint != tiny.model.fingerprint, "latents of one precision are not the other's"
-    motion = MotionEmbeddings(ALL, tiny.sites)
+    motion = MotionEmbeddings(tiny.all, tiny.sites)
     with motion.attached(model.denoiser, tiny.sites):
         model.denoise(latents, timestep, text).square().mean().backward()
     assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in motion.parameters())
@@ -224,11 +228,14 @@ def test_sites_are_what_the_network_sees(tiny: Tiny) -> None:
     model.denoise(*tiny.inputs)
     for handle in hooks:
         handle.remove()
-    assert seen == {site.name: (2 * site.height * site.width, site.frames, site.channels) for site in tiny.sites}
+    places = {site.name: site.height * site.width for site in tiny.sites}
+    rows = {site.name: (2 * places[site.name], site.frames, site.channels) for site in tiny.sites if site.tokens == "rows"}
+    joint = {site.name: (2, site.skip + site.frames * places[site.name], site.channels) for site in tiny.sites if site.tokens == "joint"}
+    assert seen == rows | joint
 
 
 def test_zero_motion_is_the_bare_model_and_detaching_leaves_it(tiny: Tiny) -> None:
-    model, motion = tiny.model, MotionEmbeddings(ALL, tiny.sites)
+    model, motion = tiny.model, MotionEmbeddings(tiny.all, tiny.sites)
     with torch.no_grad():
         plain = model.denoise(*tiny.inputs)
         with untouched(model.denoiser), motion.attached(model.denoiser, tiny.sites):
@@ -240,7 +247,7 @@ def test_zero_motion_is_the_bare_model_and_detaching_leaves_it(tiny: Tiny) -> No
 
 
 def test_gradients_reach_the_motion_only(tiny: Tiny) -> None:
-    motion = MotionEmbeddings(ALL, tiny.sites)
+    motion = MotionEmbeddings(tiny.all, tiny.sites)
     with motion.attached(tiny.model.denoiser, tiny.sites):
         (tiny.model.denoise(*tiny.inputs) - 1).square().mean().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in motion.parameters())
@@ -249,7 +256,7 @@ def test_gradients_reach_the_motion_only(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_adapters_start_at_nothing_and_come_off(tiny: Tiny, name: str) -> None:
-    motion = MotionEmbeddings(MotionConfig(adapter={"name": name, **ADAPTERS[name].example}, sites=ALL.sites), tiny.sites)
+    motion = MotionEmbeddings(MotionConfig(adapter={"name": name, **ADAPTERS[name].example}, sites=tiny.places), tiny.sites)
     with torch.no_grad(), untouched(tiny.model.denoiser):
         plain = tiny.model.denoise(*tiny.inputs)
         with motion.attached(tiny.model.denoiser, tiny.sites):
@@ -266,6 +273,10 @@ def test_adapters_start_at_nothing_and_come_off(tiny: Tiny, name: str) -> None:
 @pytest.mark.parametrize("looks", [None, *APPEARANCES])
 def test_it_trains_and_generates(tiny: Tiny, tmp_path: Path, looks: str | None) -> None:
     appearance = {"name": looks, **APPEARANCES[looks].example} if looks else None
+    if looks and not tiny.spatial:
+        with pytest.raises(ValueError, match=rf"^appearance '{looks}' finds no [^\n]*$"):
+            tiny.module(tmp_path, appearance=appearance)
+        return
     module = tiny.module(tmp_path, appearance=appearance)
     denoiser, optimizer, losses = module.backbone.denoiser, module.configure_optimizers(), []
     for _ in range(8):
@@ -285,7 +296,7 @@ def test_it_trains_and_generates(tiny: Tiny, tmp_path: Path, looks: str | None) 
 
 
 def test_a_failed_step_leaves_nothing_attached(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = tiny.module(tmp_path, appearance={"name": "spatial_lora"})
+    module = tiny.module(tmp_path, appearance={"name": "spatial_lora"} if tiny.spatial else None)
     with untouched(module.backbone.denoiser):
         monkeypatch.setattr(module.objective, "forward", lambda *_: torch.tensor(float("nan")))
         with pytest.raises(FloatingPointError):
@@ -303,10 +314,13 @@ RELEASED = {"name": "spatial_lora", "rank": 4, "dropout": 0.1, "feed_forward": T
 
 
 @pytest.mark.parametrize("appearance", [None, {"name": "spatial_lora"}, RELEASED], ids=["none", "ours", "released"])
-@pytest.mark.parametrize("motion", [ALL, MotionConfig(adapter={"name": "temporal_lora"})], ids=["embeddings", "adapter"])
+@pytest.mark.parametrize("adapter", [None, {"name": "temporal_lora"}], ids=["embeddings", "adapter"])
 def test_gradient_checkpointing_changes_no_gradient(
-    tiny: Tiny, tmp_path: Path, motion: MotionConfig, appearance: dict[str, Any] | None
+    tiny: Tiny, tmp_path: Path, adapter: dict[str, Any] | None, appearance: dict[str, Any] | None
 ) -> None:
+    motion = MotionConfig(adapter=adapter, sites=tiny.places) if adapter else tiny.all
+    if appearance and not tiny.spatial:
+        pytest.skip("this backbone has no attentions of single frames")
     if "gradient_checkpointing" not in inspect.signature(BACKBONES[tiny.name]).parameters:
         pytest.skip("this backbone has no gradient checkpointing")
     gradients = []

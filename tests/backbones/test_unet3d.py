@@ -82,9 +82,9 @@ def test_targets_follow_the_scheduler(tiny_backbone: Path, tmp_path: Path, kind:
     folder = with_scheduler(tiny_backbone, tmp_path / kind, prediction_type=kind, rescale_betas_zero_snr=False)
     backbone = UNet3DBackbone(str(folder))
     clean, noise, timestep = torch.randn(1, 4, 2, 4, 4), torch.randn(1, 4, 2, 4, 4), torch.tensor([500])
-    noisy = backbone.scheduler.add_noise(clean, noise, timestep)
-    backbone.scheduler.set_timesteps(10)
-    recovered = backbone.scheduler.step(backbone.target(clean, noise, timestep), 500, noisy).pred_original_sample
+    noisy = backbone.diffusion.scheduler.add_noise(clean, noise, timestep)
+    backbone.diffusion.scheduler.set_timesteps(10)
+    recovered = backbone.diffusion.scheduler.step(backbone.target(clean, noise, timestep), 500, noisy).pred_original_sample
     torch.testing.assert_close(recovered, clean, atol=1e-4, rtol=1e-4)
 
 
@@ -113,7 +113,7 @@ def test_inversion_finds_the_noise_and_generation_comes_back(
 ) -> None:
     """Both schedules: v-prediction with zero terminal signal and trailing steps; epsilon with leading steps."""
     backbone = UNet3DBackbone(str(request.getfixturevalue(which)))
-    monkeypatch.setattr(backbone, "denoise", GaussianData(backbone.scheduler, std=0.5))
+    monkeypatch.setattr(backbone, "denoise", GaussianData(backbone.diffusion.scheduler, std=0.5))
     clean = torch.randn(1, 4, 2, 8, 8) * 0.5
     text = torch.zeros(1, 2, 4)
     noise = backbone.invert(clean, text, steps=200)

@@ -111,7 +111,11 @@ def test_the_defaults_are_the_paper_at_all_widths() -> None:
     assert motion["sites"].pop("channels") == "all"
     assert MotionConfig.from_dict(motion) == MotionConfig.paper()
     for path in (ROOT / "experiments" / "backbones").glob("*.yaml"):
-        assert yaml.safe_load(path.read_text())["model"]["motion"] == {"sites": {"channels": "widest"}}
+        model = yaml.safe_load(path.read_text())["model"]
+        if model["backbone"].get("name") in ("wan", "cogvideox"):
+            assert model["motion"]["sites"] == {"stages": ["blocks"], "channels": "all", "depth": [0.5, 0.6]}
+        else:
+            assert model["motion"] == {"sites": {"channels": "widest"}}
 
 
 def test_real_backbones_train_as_the_authors_do() -> None:

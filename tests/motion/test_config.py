@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -42,6 +43,8 @@ SITES = [
         ({"debias": {"name": "drop"}, "when": "both"}, r"leaves nothing to train"),
         ({"layout": {"name": "low_rank", "rank": 0}}, r"rank must be a whole number of at least 1, not 0"),
         ({"debias": {"name": "difference", "lag": 1.5}}, r"lag must be a whole number of at least 1"),
+        ({"layout": {"name": "per_place"}, "debias": {"name": "difference"}}, r"motion.qk.debias: 'difference' erases .*'per_place' holds"),
+        ({"layout": {"name": "per_place"}, "debias": {"name": "mean_centred"}}, r"'mean_centred' erases"),
     ],
 )
 def test_a_stream_that_cannot_work_names_its_place(options: dict[str, Any], message: str) -> None:
@@ -66,6 +69,11 @@ TOKENS = {"name": "concat_token"}
         (MotionConfig(adapter={"name": "temporal_lora", "lr": 0}), r"lr must be a positive number"),
         (MotionConfig(adapter={"name": "temporal_attention", "lr": "high"}), r"lr must be a positive number"),
         (MotionConfig(sites=SiteConfig(attentions=["attn3"])), r"motion.sites.attentions: \['attn3'\]"),
+        (MotionConfig(sites=SiteConfig(blocks=[])), r"motion.sites.blocks: \[\] is not a list of numbers from 0"),
+        (MotionConfig(sites=SiteConfig(blocks=[-1])), r"motion.sites.blocks"),
+        (MotionConfig(sites=SiteConfig(depth=[0.5, 0.5])), r"motion.sites.depth: .* is not \[from, to\]"),
+        (MotionConfig(sites=SiteConfig(depth=[0.5])), r"motion.sites.depth"),
+        (MotionConfig(sites=SiteConfig(blocks=[1], depth=[0, 1])), r"give blocks or depth, not both"),
     ],
 )
 def test_combinations_that_cannot_work(config: MotionConfig, message: str) -> None:
@@ -88,10 +96,28 @@ def test_what_the_code_supplies_is_no_option(given: str) -> None:
         (SiteConfig(["down"], "all"), ["down.0", "down.1"]),
         (SiteConfig(["mid"]), ["mid.0"]),
         (SiteConfig(["in", "down"], [16]), ["transformer_in.0", "down.0"]),
+        (SiteConfig(channels="all", blocks=[2, 0]), ["down.0", "up.0"]),
+        (SiteConfig(channels="all", depth=[0, 0.3]), ["down.0"]),
+        (SiteConfig(channels="all", depth=[0.5, 0.6]), ["down.1"]),
+        (SiteConfig(channels="all", depth=[0.4, 1.0]), ["down.1", "up.0"]),
     ],
 )
 def test_sites_are_selected(config: SiteConfig, names: list[str]) -> None:
     assert [site.name for site in config.select(SITES)] == names
+
+
+@pytest.mark.parametrize("count", [2, 3, 24, 30, 42])
+def test_three_thirds_of_the_depth_are_all_blocks(count: int) -> None:
+    sites = [Site(f"blocks.{index}", "blocks", 8, 3, 2, 2, ("attn1",), "joint") for index in range(count)]
+    bounds = [0, 1 / 3, 2 / 3, 1]
+    parts = [SiteConfig(["blocks"], depth=[*pair]).select(sites) for pair in pairwise(bounds)]
+    assert all(parts) and {site.name for part in parts for site in part} == {site.name for site in sites}
+    assert count % 3 or sum(len(part) for part in parts) == count, "no block is in two thirds"
+    assert [site.name for site in SiteConfig(["blocks"], blocks=[1]).select(sites)] == ["blocks.1"]
+    with pytest.raises(ValueError, match=f"there is no block {count}; the stages .* have 0 to {count - 1}"):
+        SiteConfig(["blocks"], blocks=[count]).select(sites)
+    with pytest.raises(ValueError, match=r"the chosen blocks have attn1 over time, not \['attn2'\]"):
+        SiteConfig(["blocks"], attentions=["attn2"]).select(sites)
 
 
 def test_no_site_lists_those_there_are() -> None:
@@ -114,6 +140,7 @@ def test_no_site_lists_those_there_are() -> None:
         MotionConfig(),
         MotionConfig.paper(),
         MotionConfig(qk=StreamConfig(["q"]), sites=SiteConfig(["mid"], [64])),
+        MotionConfig(qk=StreamConfig(["q"]), sites=SiteConfig(["blocks"], depth=[0.5, 0.6])),
     ],
 )
 def test_configuration_survives_json(config: MotionConfig) -> None:

@@ -230,9 +230,17 @@ def test_resampling_in_time_keeps_the_end_points(name: str, f: int, h: int, w: i
 @few
 @given(*[lengths] * 3)
 def test_the_trained_size_is_given_back_as_it_is(f: int, h: int, w: int) -> None:
-    for name in ("per_frame", "per_location"):
+    for name in ("per_frame", "per_location", "per_place"):
         layout = layout_at(name, f, h, w)
-        assert torch.equal(layout(f, h, w), layout.rows)  # type: ignore[arg-type]
+        assert torch.equal(layout(f, h, w), layout.rows.expand(-1, f, -1))  # type: ignore[operator, union-attr]
+
+
+@few
+@given(st.sampled_from(LAYOUTS.names()), *[lengths] * 3)
+def test_a_layout_says_whether_it_can_differ_from_frame_to_frame(name: str, f: int, h: int, w: int) -> None:
+    dense = layout_at(name, f, h, w)(f, h, w)
+    assert LAYOUTS[name].moves or torch.equal(dense, dense[:, :1].expand_as(dense))
+    assert f == 1 or not LAYOUTS[name].moves or not torch.equal(dense[:, 0], dense[:, 1])
 
 
 def test_locations_are_row_major_and_batch_is_outermost() -> None:
@@ -275,7 +283,7 @@ def test_axial_and_low_rank_equal_their_definitions() -> None:
     assert torch.equal(flat[0], torch.ones(12)), "the lowest map is constant"
 
 
-COSTS = {"per_frame": 20, "coarse_grid": 80, "low_rank": 4 * 20 + 4 * 48, "axial": 14 * 20, "per_location": 48 * 20}
+COSTS = {"per_frame": 20, "per_place": 48 * 5, "coarse_grid": 80, "low_rank": 4 * 20 + 4 * 48, "axial": 14 * 20, "per_location": 48 * 20}
 
 
 @pytest.mark.parametrize(("name", "count"), COSTS.items())

@@ -42,7 +42,7 @@ def test_round_trip_is_exact(zeroscope_like: Path, tmp_path: Path, capsys: pytes
     main(["export", ours, "--output", back])
     with pytest.raises(SystemExit):
         main(["import", str(tmp_path / "motion_embed.pt"), "--network", "unet4d", "--backbone", str(zeroscope_like)])
-    assert "unknown backbone 'unet4d'. Did you mean 'unet3d'? Choices: animatediff, unet3d" in capsys.readouterr().err
+    assert "unknown backbone 'unet4d'. Did you mean 'unet3d'? Choices: animatediff, cogvideox, unet3d, wan" in capsys.readouterr().err
     again = read_released(back)
     assert again.keys() == tensors.keys()
     assert all(torch.equal(again[name], value) for name, value in tensors.items())

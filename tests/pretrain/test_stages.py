@@ -138,8 +138,8 @@ def test_the_saved_folder_is_a_backbone_of_the_averaged_weights(tiny_backbone: P
     average = module.average.module["unet"].state_dict()  # type: ignore[index, union-attr]
     for name, value in backbone.denoiser.state_dict().items():
         assert torch.equal(value, average[name].half().float()), name
-    assert backbone.scheduler.config.prediction_type == "v_prediction"
-    assert backbone.scheduler.alphas_cumprod[-1] == 0, "no signal is left at the last step"
+    assert backbone.diffusion.scheduler.config.prediction_type == "v_prediction"
+    assert backbone.diffusion.scheduler.alphas_cumprod[-1] == 0, "no signal is left at the last step"
     captions = ["a red star", "a blue ring on a white background"]
     torch.testing.assert_close(backbone.embed(captions), module.embed(module.average.module, captions), atol=2e-2, rtol=2e-2)
     assert {site.stage for site in backbone.sites(2, 16, 16)} == {"in", "down", "mid", "up"}

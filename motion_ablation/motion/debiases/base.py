@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from motion_ablation.registry import Registry
@@ -16,3 +17,9 @@ An entry is a function that makes one; an attribute ``example`` of it holds opti
 """
 
 DEBIASES: Registry[Any] = Registry("debias", "motion_ablation.motion.debiases")
+
+
+def erases_constants(debias: Debias) -> bool:
+    """Whether it leaves nothing, in the last of many frames, of an embedding that is the same in all of them."""
+    left = debias(torch.ones(1, 256, 1))
+    return left is not None and not left[:, -1].any()

@@ -23,9 +23,11 @@ class Layout(nn.Module, ABC):
         channels: width of the embedding.
 
     Attributes:
-        group: whose learning rate the parameters have. example: options for the contract tests, where an option has no default.
+        moves: whether it can differ from frame to frame. group: whose learning rate the parameters have.
+        example: options for the contract tests, where an option has no default.
     """
 
+    moves: ClassVar[bool] = True
     group: ClassVar[str] = "embedding"
     example: ClassVar[dict[str, Any]] = {}
 

@@ -13,7 +13,7 @@ from motion_ablation.study.run.execute import USES
 from motion_ablation.study.run.runner import StudyBusy
 from motion_ablation.study.run.status import is_busy
 
-KINDS = ("latents", "inverted", "embeddings", "videos", "scores")
+KINDS = ("texts", "latents", "inverted", "embeddings", "videos", "scores")
 ARTEFACT = re.compile(r"[0-9a-f]{16}\.safetensors")
 LEFTOVER = re.compile(r"\.?[0-9a-f]{16}\.[0-9a-z.]+\.part")  # of a process that was killed while writing
 ABANDONED = 3600.0  # seconds after which a half-written file is nobody's any more
