@@ -30,8 +30,8 @@ from motion_ablation.motion.config import MotionConfig, StreamConfig
 from motion_ablation.motion.debiases import DEBIASES
 from motion_ablation.motion.integrations import INTEGRATIONS
 from motion_ablation.motion.layouts import LAYOUTS
-from motion_ablation.motion.sharing import Shareable
 from motion_ablation.motion.order import join, split
+from motion_ablation.motion.sharing import Shareable
 from motion_ablation.records import Site, key
 
 FORMAT = "motion_ablation/1"
