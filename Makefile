@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis lightning_logs cache build dist *.egg-info
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-all lint ablate-all benchmark tensorboard pretrain pretrain-report clean distclean
+.PHONY: help setup test test-all lint docs ablate-all benchmark tensorboard pretrain pretrain-report clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
@@ -31,6 +31,9 @@ lint: $(STAMP) ## check style, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy motion_ablation
+
+docs: $(STAMP) ## write the tables of docs/axes anew, from docstrings
+	$(BIN)/python docs/tables.py
 
 ablate-all: $(STAMP) ## run the two studies and write their table to results/
 	$(BIN)/motion-ablation run experiments/studies/integration.yaml experiments/studies/mqk_spatial.yaml --seeds 0 --output results
