@@ -77,17 +77,17 @@ def recipe_of(config: dict[str, Any], backbone: str) -> str:
     entries = [*_learning(config), *_motion(config, debiases=True), *(INITIAL_NOISES[name] for name in config["data"]["noises"])]
     metrics = EvaluationConfig(**config["evaluation"]).options()
     versions = [metric_version({"name": name, **options}) for name, options in metrics.items()]
-    return content_hash([code_of("result", *entries), _kept(config), backbone, versions])
+    return content_hash([code_of("result", *entries), _counted(config), backbone, versions])
 
 
 def training_recipe(config: dict[str, Any], backbone: str) -> str:
     """Hash of what determines the trained embedding, reference and seed apart; what acts on generation only is left out."""
-    kept = copy.deepcopy(_kept(config, later=False))
-    kept["trainer"]["callbacks"] = [callback for callback in config["trainer"]["callbacks"] or [] if not _only_looks(callback)]
-    for stream in (kept["model"]["motion"] or {}).values():
+    counted = copy.deepcopy(_counted(config, later=False))
+    counted["trainer"]["callbacks"] = [callback for callback in config["trainer"]["callbacks"] or [] if not _only_looks(callback)]
+    for stream in (counted["model"]["motion"] or {}).values():
         if isinstance(stream, dict) and stream.get("when") == "generate":
             del stream["debias"]
-    return content_hash([code_of("embedding", *_learning(config), *_motion(config, debiases=False)), kept, backbone])
+    return content_hash([code_of("embedding", *_learning(config), *_motion(config, debiases=False)), counted, backbone])
 
 
 def _only_looks(callback: dict[str, Any]) -> bool:
@@ -112,19 +112,19 @@ def reference_digest(source: Source) -> str:
     return content_hash([source.caption, begin, list(source.prompts), files_hash(path), files_hash(sidecar)])
 
 
-def _kept(config: dict[str, Any], later: bool = True) -> dict[str, dict[str, Any]]:
+def _counted(config: dict[str, Any], later: bool = True) -> dict[str, dict[str, Any]]:
     """The configuration without what is incidental; ``later``: with what acts once training is over.
 
     The backbone's source is left out, because its fingerprint counts. The embedding to start from counts by its content.
     """
     left_out = {section: names | (set() if later else LATER[section]) for section, names in INCIDENTAL.items()}
-    kept = {section: {key: value for key, value in config[section].items() if key not in names} for section, names in left_out.items()}
+    counted = {section: {key: value for key, value in config[section].items() if key not in names} for section, names in left_out.items()}
     chosen = {key: value for key, value in config["model"]["backbone"].items() if key != "source"}
     options = {key: value for key, value in (chosen.get("options") or {}).items() if key not in THRIFT}
-    kept["model"]["backbone"] = {**chosen, "options": options}
+    counted["model"]["backbone"] = {**chosen, "options": options}
     if config["model"]["embedding"]:
-        kept["model"]["embedding"] = files_hash(Path(config["model"]["embedding"]))
-    return kept
+        counted["model"]["embedding"] = files_hash(Path(config["model"]["embedding"]))
+    return counted
 
 
 def _learning(config: dict[str, Any]) -> list[Any]:

@@ -127,11 +127,11 @@ def last_checkpoint(arguments: list[str]) -> list[str]:
 
 
 def _without_checkpoint(arguments: list[str]) -> list[str]:
-    kept = [argument for argument in arguments if not argument.startswith("--ckpt_path=")]
-    if "--ckpt_path" in kept:
-        place = kept.index("--ckpt_path")
-        del kept[place : place + 2]
-    return kept
+    rest = [argument for argument in arguments if not argument.startswith("--ckpt_path=")]
+    if "--ckpt_path" in rest:
+        place = rest.index("--ckpt_path")
+        del rest[place : place + 2]
+    return rest
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ def autoencoder(backbone: UNet3DBackbone, clips: int = 64) -> dict[str, float]:
         errors.append((rebuilt - frames).square().mean().item())
         before, after = object_mask(frames, color), object_mask(rebuilt, color)
         overlaps += ((before & after).sum((1, 2)) / (before | after).sum((1, 2)).clamp(min=1)).tolist()
-    kept = np.mean([overlap > 0.5 for overlap in overlaps])
-    return {"psnr": float(-10 * np.log10(np.mean(errors))), "object_iou": float(np.mean(overlaps)), "object_kept": float(kept)}
+    mostly = np.mean([overlap > 0.5 for overlap in overlaps])
+    return {"psnr": float(-10 * np.log10(np.mean(errors))), "object_iou": float(np.mean(overlaps)), "object_kept": float(mostly)}
 
 
 def clip_top1(source: str, batches: int = 8) -> float:
