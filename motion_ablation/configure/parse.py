@@ -6,6 +6,7 @@ import inspect
 import json
 import sys
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,17 @@ def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
 
     arguments = sys.argv[1:] if arguments is None else arguments
     check_keys(arguments, MotionInversion, ReferenceDataModule, EvaluationConfig)
+    named = [command for command in COMMANDS if command in arguments]
 
     class MotionCLI(LightningCLI):
         """Refuses what cannot work before the model loads, adds the evaluation to the trainer's callbacks, and hands the resolved
         configuration to the run's ``result.json``."""
+
+        @staticmethod
+        def subcommands() -> dict[str, set[str]]:
+            """Of Lightning's four, those that are named: making the parser of each takes as long as all else."""
+            every = LightningCLI.subcommands()
+            return {command: every[command] for command in named}
 
         def add_arguments_to_parser(self, parser: Any) -> None:
             parser.add_class_arguments(EvaluationConfig, "evaluation")
@@ -67,8 +75,7 @@ def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
             if not skips and any(callback.scored != trainer.global_step for callback in scorers):
                 trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
 
-    defaults = {"default_config_files": [str(DEFAULTS)], "default_env": False, "exit_on_error": False}
-    parser: dict[str, Any] = {**{command: defaults for command in COMMANDS}, "exit_on_error": False} if run else defaults
+    parser: dict[str, Any] = {**{command: _defaults() for command in named}, "exit_on_error": False} if run else _defaults()
     return MotionCLI(
         MotionInversion, ReferenceDataModule, args=arguments, run=run, parser_kwargs=parser, save_config_kwargs={"overwrite": True}
     )
@@ -81,13 +88,32 @@ def resolve(arguments: list[str]) -> dict[str, Any]:
         ValueError: in one line, what the parser refuses.
     """
     from jsonargparse import ArgumentError
-    from lightning.pytorch.cli import LightningCLI
 
     from motion_ablation.data.reference import ReferenceDataModule
     from motion_ablation.metrics import EvaluationConfig
     from motion_ablation.module import MotionInversion
 
     check_keys(arguments, MotionInversion, ReferenceDataModule, EvaluationConfig)
+    parser = _parser()
+    try:
+        resolved: dict[str, Any] = json.loads(parser.dump(parser.parse_args(arguments), format="json", skip_unset=False))
+    except ArgumentError as error:
+        raise ValueError(reason(str(error))) from error
+    return resolved
+
+
+def _defaults() -> dict[str, Any]:
+    return {"default_config_files": [str(DEFAULTS)], "default_env": False, "exit_on_error": False}
+
+
+@cache
+def _parser() -> Any:
+    """LightningCLI's parser without subcommands; made once, as making it takes longer than parsing."""
+    from lightning.pytorch.cli import LightningCLI
+
+    from motion_ablation.data.reference import ReferenceDataModule
+    from motion_ablation.metrics import EvaluationConfig
+    from motion_ablation.module import MotionInversion
 
     class Parsed(LightningCLI):
         """Stops once the arguments are parsed."""
@@ -101,13 +127,7 @@ def resolve(arguments: list[str]) -> dict[str, Any]:
         def instantiate_classes(self) -> None:
             pass
 
-    defaults = {"default_config_files": [str(DEFAULTS)], "default_env": False, "exit_on_error": False}
-    try:
-        parsed = Parsed(MotionInversion, ReferenceDataModule, args=arguments, run=False, parser_kwargs=defaults)
-    except ArgumentError as error:
-        raise ValueError(reason(str(error))) from error
-    resolved: dict[str, Any] = json.loads(parsed.parser.dump(parsed.config, format="json", skip_unset=False))
-    return resolved
+    return Parsed(MotionInversion, ReferenceDataModule, args=[], run=False, parser_kwargs=_defaults()).parser
 
 
 def check_evaluation(config: dict[str, Any]) -> None:
