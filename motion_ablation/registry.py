@@ -77,7 +77,9 @@ class Registry(Generic[T]):
     def options(self, name: str) -> list[str]:
         """Names of the options that an entry takes from a user."""
         entry: Any = self[name]
-        return [key for key in inspect.signature(entry).parameters if key not in self.given]
+        several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # of a class that declares no options of its own
+        parameters = inspect.signature(entry).parameters.items()
+        return [key for key, parameter in parameters if key not in self.given and parameter.kind not in several]
 
     def check_options(self, name: str, options: Iterable[str]) -> None:
         """Refuses an unknown name, or an option that the entry does not take, listing the valid ones."""
