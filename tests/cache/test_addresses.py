@@ -90,7 +90,7 @@ def test_every_metric_declares_what_it_reads_from_disk() -> None:
 
     for name in METRICS:
         parameters = inspect.signature(METRICS[name]).parameters
-        assert set(METRICS[name].sources) == {"encoder", "features", "tracker", "against"} & set(parameters), name
+        assert set(METRICS[name].sources) == {"encoder", "features", "tracker", "against", "flow"} & set(parameters), name
 
 
 def test_the_place_of_a_backbone_s_weights_does_not_count(tiny_config: Path) -> None:

@@ -82,7 +82,8 @@ def _jpeg(video: Tensor, rung: Rung, rng: torch.Generator) -> Tensor:
 
 
 def _blur(video: Tensor, rung: Rung, rng: torch.Generator) -> Tensor:
-    return gaussian_blur(video, [9, 9], [1.5, 1.5])
+    blurred: Tensor = gaussian_blur(video, [9, 9], [1.5, 1.5])
+    return blurred
 
 
 def _noise(video: Tensor, rung: Rung, rng: torch.Generator) -> Tensor:

@@ -195,7 +195,7 @@ def set_bias(sizes: Sequence[int] = (16, 32, 64, 128, 256, 512), repeats: int = 
     rng = np.random.default_rng(13)
     wanted = 2 * max(sizes)
     frames = np.concatenate([render(sample_scene(rng), times=rng.random(1))[0] for _ in range(wanted)])
-    vectors = torch.cat([encoder.images(part) for part in torch.from_numpy(frames).split(256)])
+    vectors = torch.cat([encoder.images(part) for part in torch.split(torch.from_numpy(frames), 256)])
     rows = []
     for size in sizes:
         found: dict[str, list[float]] = {"fid": [], "kid": []}
