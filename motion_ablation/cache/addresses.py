@@ -32,7 +32,7 @@ INCIDENTAL = {
     "data": {"cache", "references", "reference"},
     "trainer": {"logger", "default_root_dir", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"},
 }
-# Options of backbones that trade time for memory, with the same result.
+# Options of backbones that trade time for memory, with the same result; but in float16, where recomputed gradients underflow less.
 THRIFT = {"gradient_checkpointing"}
 # What a run does once it has learnt.
 LATER = {
@@ -120,8 +120,9 @@ def _counted(config: dict[str, Any], later: bool = True) -> dict[str, dict[str, 
     left_out = {section: names | (set() if later else LATER[section]) for section, names in INCIDENTAL.items()}
     counted = {section: {key: value for key, value in config[section].items() if key not in names} for section, names in left_out.items()}
     chosen = {key: value for key, value in config["model"]["backbone"].items() if key != "source"}
-    options = {key: value for key, value in (chosen.get("options") or {}).items() if key not in THRIFT}
-    counted["model"]["backbone"] = {**chosen, "options": options}
+    options = chosen.get("options") or {}
+    thrift = set() if options.get("dtype") == "float16" else THRIFT
+    counted["model"]["backbone"] = {**chosen, "options": {key: value for key, value in options.items() if key not in thrift}}
     if config["model"]["embedding"]:
         counted["model"]["embedding"] = files_hash(Path(config["model"]["embedding"]))
     return counted

@@ -101,10 +101,13 @@ def test_the_place_of_a_backbone_s_weights_does_not_count(tiny_config: Path) -> 
         assert recipe(config, "weights") == recipe(moved, "weights") != recipe(config, "others")
 
 
-def test_gradient_checkpointing_does_not_count_as_its_results_are_the_same(tiny_config: Path) -> None:
+@pytest.mark.parametrize(("dtype", "same"), [("float32", True), ("bfloat16", True), ("float16", False)])
+def test_gradient_checkpointing_does_not_count_where_its_results_are_the_same(tiny_config: Path, dtype: str, same: bool) -> None:
     config = resolve(["--config", str(tiny_config)])
     thrifty, sliced = copy.deepcopy(config), copy.deepcopy(config)
-    thrifty["model"]["backbone"]["options"] = {"gradient_checkpointing": True}
-    sliced["model"]["backbone"]["options"] = {"vae_slicing": True}
+    config["model"]["backbone"]["options"] = {"dtype": dtype}
+    thrifty["model"]["backbone"]["options"] = {"dtype": dtype, "gradient_checkpointing": True}
+    sliced["model"]["backbone"]["options"] = {"dtype": dtype, "vae_slicing": True}
     for recipe in (recipe_of, training_recipe):
-        assert recipe(config, "weights") == recipe(thrifty, "weights") != recipe(sliced, "weights")
+        assert (recipe(config, "weights") == recipe(thrifty, "weights")) is same
+        assert recipe(config, "weights") != recipe(sliced, "weights")
