@@ -20,7 +20,8 @@ def attach(pipe: Any, source: str | Path) -> Iterator[None]:
     Length and size of the videos may change from call to call; they need not be those of training.
 
     Args:
-        pipe: a diffusers pipeline around a denoiser of a registered backbone, such as ``TextToVideoSDPipeline`` or ``AnimateDiffPipeline``.
+        pipe: a diffusers pipeline around a registered backbone's network: ``TextToVideoSDPipeline``, ``AnimateDiffPipeline``,
+            ``WanPipeline``, ``CogVideoXPipeline``.
         source: a run's folder, a ``motion.safetensors``, or a hub id; see :meth:`MotionEmbeddings.from_pretrained`.
 
     Raises:

@@ -16,6 +16,7 @@ from transformers import T5EncoderModel
 from motion_ablation.backbones.base import BACKBONES
 from motion_ablation.backbones.diffusion.cogvideox import CogVideoXDDIM
 from motion_ablation.backbones.transformer import Shape, TransformerBackbone
+from motion_ablation.records import Site
 
 
 @BACKBONES.register("cogvideox")
@@ -45,6 +46,11 @@ class CogVideoXBackbone(TransformerBackbone):
     @staticmethod
     def statistics(vae: dict[str, Any]) -> tuple[Tensor, Tensor]:
         return torch.zeros(1), torch.tensor([1 / vae["scaling_factor"]])
+
+    @classmethod
+    def sites_in(cls, pipe: Any, latents: tuple[int, ...]) -> list[Site]:
+        frames, channels, *grid = latents
+        return super().sites_in(pipe, (channels, frames, *grid))
 
     def schedule(self, folder: Path) -> CogVideoXDDIM:
         return CogVideoXDDIM.read(folder)

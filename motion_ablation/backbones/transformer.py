@@ -68,12 +68,11 @@ class TransformerBackbone(Backbone):
             only while it works.
 
     Attributes:
-        network, autoencoder, encoder: the classes of its parts. blocks: module path of the network's blocks. example: a hub id.
+        autoencoder, encoder: the classes of its parts beside the network. blocks: module path of the network's blocks. example: a hub id.
         vae_precision: of the autoencoder; None is that of the network.
     """
 
     stages = ("blocks",)
-    network: ClassVar[Any]
     autoencoder: ClassVar[Any]
     encoder: ClassVar[Any]
     blocks: ClassVar[str]
@@ -162,6 +161,12 @@ class TransformerBackbone(Backbone):
     def sites_of(cls, source: str, frames: int, height: int, width: int, **options: Any) -> list[Site]:
         shape = cls.shape_in(cls.find(source))
         return cls.probe(shape, shape.latents(frames, height, width))
+
+    @classmethod
+    def sites_in(cls, pipe: Any, latents: tuple[int, ...]) -> list[Site]:
+        if getattr(pipe, "transformer_2", None) is not None:
+            raise ValueError("this pipeline holds two networks for two ranges of noise; only models of one network can be used")
+        return cls.probe(cls.describe(dict(pipe.transformer.config), dict(pipe.vae.config)), latents)  # type: ignore[arg-type]
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         return self.shape.latents(frames, height, width)

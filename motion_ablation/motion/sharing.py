@@ -144,8 +144,9 @@ def _scores(record: dict[str, Any]) -> list[tuple[str, str, str, int, str]]:
     rows = []
     for name, value in record.get("metrics", {}).items():
         noise, _, metric = name.partition("/")
-        videos = sum(cell["noise"] == noise for cell in record.get("cells", []))
+        # A row of the record has every metric of single videos, null where it withheld its score, and none of whole sets.
+        videos = sum(cell["noise"] == noise and cell.get(metric, value) is not None for cell in record.get("cells", []))
         protocol = "; ".join(f"{key.replace('_', ' ')}: {each}" for key, each in record.get("protocols", {}).get(metric, {}).items())
         if value is not None:
-            rows.append((metric.replace("_", " "), noise, f"{value:.3f}", videos, protocol))
+            rows.append((metric.replace("_", " "), noise, f"{value:.3f}", videos, protocol.replace("|", "\\|")))
     return rows

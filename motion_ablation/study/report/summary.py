@@ -26,7 +26,7 @@ def print_summary(report: Report, folder: Path, console: Console | None = None) 
         console.print(f"\n{card.name}, {noise} noise", style="bold", markup=False, highlight=False)
         console.print(score_table(noise, card, known))
     if shown:
-        console.print(f"mean scores; {_key(shown)}", style="dim", markup=False, highlight=False)
+        console.print(f"mean scores; {_key(shown)}", style="dim", markup=False, highlight=False, soft_wrap=True)
     if report.lost:
         console.print(_lost(report, folder), style="red", markup=False, highlight=False, soft_wrap=True)
     places = f"report: {folder / 'report.html'}; as text: table.md beside it; curves and videos: tensorboard --logdir {folder}"
@@ -50,7 +50,7 @@ def score_table(noise: str, card: CardSection, known: set[tuple[str, str]]) -> T
     """
     metrics = [metric for metric in dict.fromkeys([*MAIN, *card.judged]) if metric in card.scores.metrics]
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("experiment", overflow="fold")
+    table.add_column("experiment", no_wrap=True)
     for metric in metrics:
         table.add_column(heading(metric), justify="right")
     for row in card.scores.rows:
