@@ -56,8 +56,7 @@ def repaired(points: Array, visible: NDArray[np.bool_]) -> tuple[Array, NDArray[
         elif len(gone):
             apart = np.linalg.norm(filled[t - 1, gone][:, None] - filled[t, seen][None], axis=-1)
             filled[t, gone] = filled[t, seen[apart.argmin(1)]]
-    kept: NDArray[np.bool_] = visible[-2:].any(0)
-    return filled, kept
+    return filled, visible[-2] | visible[-1]
 
 
 def ftd(generated: Tracks, source: Tracks) -> Tensor:
