@@ -89,7 +89,9 @@ class Results:
             shared = {"experiment": each.experiment, "same_as": each.same_as, "train_seed": each.run.train_seed}
             for row in each.rows:
                 sets = {f"run_{m}": result["metrics"].get(f"{row['noise']}/{m}", np.nan) for m in self.study.metrics if m not in row}
-                rows.append({**shared, **row, **sets, "trainable": result["parameters"]["trainable"], "seconds": result["seconds"]})
+                parts = self.study.strata.get(row["reference"])
+                part = {} if parts is None else {"stratum": parts.get(row["prompt"], "")}
+                rows.append({**shared, **row, **part, **sets, "trainable": result["parameters"]["trainable"], "seconds": result["seconds"]})
         text = io.StringIO()
         writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
         writer.writeheader()

@@ -78,6 +78,7 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
     shared = _arguments(references, options)
     resolved = {name: _resolve([*options.configs, str(file)], shared, options.train_seeds) for name, file in files.items()}
     study = Study(folder, list(cards), list(files), [source.name for source in sources])
+    study.strata.update({source.name: strata for source in sources if any((strata := source.strata()).values())})
     owners: dict[str, str] = {}
     for name, each in resolved.items():
         owner = name if each.error else owners.setdefault(each.recipe, name)

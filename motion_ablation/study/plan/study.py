@@ -23,6 +23,7 @@ class Study:
             their runs.
         runs: what has to be computed.
         train_seeds: the seeds that every experiment that learns is trained with, at least one.
+        strata: of each reference and prompt, the part of its set, as the manifest names it; empty where it names none.
     """
 
     folder: Path
@@ -32,6 +33,7 @@ class Study:
     same_as: dict[str, str] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     train_seeds: list[int] = field(default_factory=lambda: [0])
+    strata: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
@@ -71,4 +73,5 @@ class Study:
         data = read_json(folder / "study.json")
         cards = [Card(**{**card, "path": Path(card["path"])}) for card in data["cards"]]
         runs = [Run(**{**run, "folder": folder / run.get("folder", f"{run['experiment']}/{run['reference']}")}) for run in data["runs"]]
-        return cls(folder, cards, data["experiments"], data["references"], data["same_as"], runs, data.get("train_seeds", [0]))
+        seeds, strata = data.get("train_seeds", [0]), data.get("strata", {})
+        return cls(folder, cards, data["experiments"], data["references"], data["same_as"], runs, seeds, strata)

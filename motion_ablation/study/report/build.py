@@ -34,6 +34,7 @@ from motion_ablation.study.report.model import (
     Report,
     ScoreRow,
     ScoreTable,
+    StrataTable,
 )
 from motion_ablation.study.report.remarks import cautions, generalises
 from motion_ablation.study.results import NOISES, Results, higher_is_better, noises_of, reference_means, truths_of
@@ -138,7 +139,25 @@ def _section(study: Study, own: pd.DataFrame, noise: str, compared: pd.DataFrame
         score_table(own, study.metrics, kinds, experiments),
         score_table(own, truths, kinds, experiments) if truths else None,
         cards,
+        strata_tables(study, own, experiments),
     )
+
+
+def strata_tables(study: Study, own: pd.DataFrame, experiments: dict[str, Experiment]) -> list[StrataTable]:
+    """The scores of one initial noise in each part of the references' set, metric by metric; none where a manifest names no parts."""
+    if not study.strata:
+        return []
+    places = zip(own["reference"], own["prompt"], strict=True)
+    parts = pd.Series([study.strata.get(reference, {}).get(prompt, "") for reference, prompt in places], own.index, dtype="str")
+    names = [name for name in dict.fromkeys(part for each in study.strata.values() for part in each.values()) if name]
+    tables = []
+    for metric in study.metrics:
+        chosen = own["metric"] == metric
+        cells = {(name, part): own[chosen & (own["experiment"] == name) & (parts == part)] for name in experiments for part in names}
+        rows = [(experiments[name].label, [frame_estimate(cells[name, part]) for part in names]) for name in experiments]
+        if any(value for _, values in rows for value in values):
+            tables.append(StrataTable(metric, names, rows))
+    return tables
 
 
 def _kinds(card: Card) -> dict[str, str]:

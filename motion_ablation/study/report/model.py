@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
 from statistics import fmean
@@ -67,6 +67,19 @@ class ScoreTable:
 
 
 @dataclass(frozen=True)
+class StrataTable:
+    """Mean scores of experiments (rows) in the parts of a benchmark set (columns), in one metric under one initial noise.
+
+    Attributes:
+        rows: an experiment's label with its values, one per part; None without a score.
+    """
+
+    metric: str
+    strata: list[str]
+    rows: list[tuple[str, list[Estimate | None]]]
+
+
+@dataclass(frozen=True)
 class CardSection:
     """What one card found under one initial noise.
 
@@ -95,13 +108,15 @@ class CardSection:
 
 @dataclass(frozen=True)
 class NoiseSection:
-    """All results under one initial noise; ``truths`` are the scores against the built-in references' truth, if any were taken."""
+    """All results under one initial noise; ``truths`` are the scores against the built-in references' truth, if any were taken, ``strata``
+    those in each part of a benchmark set, if it has parts."""
 
     noise: str
     meaning: str
     scores: ScoreTable
     truths: ScoreTable | None
     cards: list[CardSection]
+    strata: list[StrataTable] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
