@@ -16,6 +16,7 @@ from transformers import T5EncoderModel
 from motion_ablation.backbones.base import BACKBONES
 from motion_ablation.backbones.diffusion.cogvideox import CogVideoXDDIM
 from motion_ablation.backbones.transformer import Shape, TransformerBackbone
+from motion_ablation.records import Site
 
 
 @BACKBONES.register("cogvideox")
@@ -48,6 +49,11 @@ class CogVideoXBackbone(TransformerBackbone):
 
     def schedule(self, folder: Path) -> CogVideoXDDIM:
         return CogVideoXDDIM.read(folder)
+
+    @classmethod
+    def sites_in(cls, pipe: Any, latents: tuple[int, ...]) -> list[Site]:
+        frames, channels, height, width = latents
+        return super().sites_in(pipe, (channels, frames, height, width))
 
     @property
     def text_length(self) -> int:
