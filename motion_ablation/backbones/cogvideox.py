@@ -55,6 +55,11 @@ class CogVideoXBackbone(TransformerBackbone):
     def schedule(self, folder: Path) -> CogVideoXDDIM:
         return CogVideoXDDIM.read(folder)
 
+    @classmethod
+    def sites_in(cls, pipe: Any, latents: tuple[int, ...]) -> list[Site]:
+        frames, channels, height, width = latents
+        return super().sites_in(pipe, (channels, frames, height, width))
+
     @property
     def text_length(self) -> int:
         return self.shape.skip

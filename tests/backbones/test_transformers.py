@@ -19,6 +19,7 @@ from diffusers import (
 from einops import rearrange
 from torch import Tensor
 
+import motion_ablation
 from motion_ablation.backbones import BackboneConfig, CogVideoXBackbone, WanBackbone
 from motion_ablation.generating import SamplingConfig
 from motion_ablation.module import MotionInversion
@@ -26,7 +27,6 @@ from motion_ablation.motion import MotionConfig, MotionEmbeddings, SiteConfig, S
 from motion_ablation.records import Cell, Clip
 
 PROMPTS = ["a red star", "a blue circle moving up"]
-WAN_SIZE, COGVIDEOX_SIZE = (5, 32, 48), (9, 32, 48)
 
 
 def noise(backbone: Any, size: tuple[int, int, int]) -> Tensor:
@@ -44,48 +44,60 @@ def wan_euler(wan_folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "wan"
 
 
-@pytest.mark.parametrize("guidance", [1.0, 5.0])
-def test_wan_samples_as_its_pipeline(wan_euler: Path, guidance: float) -> None:
-    backbone = WanBackbone(str(wan_euler))
-    encoder = backbone.encoder.from_pretrained(wan_euler / "text_encoder")
-    pipeline = WanPipeline(backbone.tokenizer, encoder, backbone.vae, FlowMatchEulerDiscreteScheduler(shift=3.0), backbone.denoiser)
+def pipeline_of(backbone: Any) -> Any:
+    """diffusers' own pipeline around the same parts."""
+    parts = {
+        "tokenizer": backbone.tokenizer,
+        "vae": backbone.vae,
+        "transformer": backbone.denoiser,
+        "scheduler": backbone.diffusion.scheduler,
+    }
+    kind = WanPipeline if isinstance(backbone, WanBackbone) else CogVideoXPipeline
+    pipeline = kind(text_encoder=backbone.encoder.from_pretrained(backbone.folder / "text_encoder"), **parts)
     pipeline.set_progress_bar_config(disable=True)
-    start, text, empty = noise(backbone, WAN_SIZE), backbone.embed(PROMPTS), backbone.embed([""])
-    theirs = pipeline.encode_prompt(PROMPTS, ["", ""], max_sequence_length=512)
-    torch.testing.assert_close((text, empty.expand(2, -1, -1)), theirs, atol=1e-6, rtol=1e-5)
-    expected = pipeline(
-        prompt_embeds=text, negative_prompt_embeds=empty.expand(2, -1, -1), latents=start, num_frames=WAN_SIZE[0], height=WAN_SIZE[1],
-        width=WAN_SIZE[2], num_inference_steps=4, guidance_scale=guidance, output_type="latent",
-    ).frames  # fmt: skip
-    ours = backbone.generate(start, text, empty, 4, guidance)
-    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
-    videos = pipeline(
-        prompt_embeds=text, latents=start, num_frames=WAN_SIZE[0], height=WAN_SIZE[1], width=WAN_SIZE[2], num_inference_steps=1,
-        guidance_scale=1.0, output_type="pt",
-    ).frames  # fmt: skip
-    torch.testing.assert_close(backbone.decode(backbone.generate(start, text, empty, 1, 1.0)), videos, atol=1e-4, rtol=1e-4)
+    return pipeline
 
 
-@pytest.mark.parametrize("which", ["cogvideox_folder", "cogvideox_2b_folder"])
-@pytest.mark.parametrize("guidance", [1.0, 6.0])
-def test_cogvideox_samples_as_its_pipeline(which: str, guidance: float, request: pytest.FixtureRequest) -> None:
-    folder = request.getfixturevalue(which)
-    backbone = CogVideoXBackbone(str(folder))
-    encoder = backbone.encoder.from_pretrained(folder / "text_encoder")
-    pipeline = CogVideoXPipeline(backbone.tokenizer, encoder, backbone.vae, backbone.denoiser, backbone.diffusion.scheduler)
-    pipeline.set_progress_bar_config(disable=True)
-    start, text, empty = noise(backbone, COGVIDEOX_SIZE), backbone.embed(PROMPTS), backbone.embed([""])
+def shown(pipeline: Any, start: Tensor, text: Tensor, negative: Tensor, size: tuple[int, int, int], guidance: float, kind: str) -> Tensor:
+    """What the pipeline makes of this noise in four steps: its ``latent`` as we order them, or its videos as ``pt``."""
+    other_order = isinstance(pipeline, CogVideoXPipeline)
+    made = pipeline(
+        prompt_embeds=text, negative_prompt_embeds=negative, latents=start.transpose(1, 2) if other_order else start, num_frames=size[0],
+        height=size[1], width=size[2], num_inference_steps=4, guidance_scale=guidance, output_type=kind,
+    ).frames  # fmt: skip
+    return made.transpose(1, 2) if kind == "latent" and other_order else made
+
+
+STOCK = [("wan_euler", WanBackbone, (5, 32, 48)), ("cogvideox_folder", CogVideoXBackbone, (9, 32, 48))]
+STOCK.append(("cogvideox_2b_folder", CogVideoXBackbone, (9, 32, 48)))
+
+
+@pytest.mark.parametrize(("folder", "kind", "size"), STOCK, ids=[each[0] for each in STOCK])
+def test_it_samples_as_its_pipeline(
+    folder: str, kind: Any, size: tuple[int, int, int], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    backbone = kind(str(request.getfixturevalue(folder)))
+    pipeline, start = pipeline_of(backbone), noise(backbone, size)
+    text, empty = backbone.embed(PROMPTS), backbone.embed([""])
+    negative = empty.expand(2, -1, -1)
     theirs = pipeline.encode_prompt(PROMPTS, ["", ""], max_sequence_length=backbone.text_length)
-    torch.testing.assert_close((text, empty.expand(2, -1, -1)), theirs, atol=1e-6, rtol=1e-5)
-    given = {
-        "prompt_embeds": text, "negative_prompt_embeds": empty.expand(2, -1, -1), "latents": rearrange(start, "b c f h w -> b f c h w"),
-        "num_frames": COGVIDEOX_SIZE[0], "height": COGVIDEOX_SIZE[1], "width": COGVIDEOX_SIZE[2], "num_inference_steps": 4,
-        "guidance_scale": guidance,
-    }  # fmt: skip
-    ours = backbone.generate(start, text, empty, 4, guidance)
-    expected = pipeline(**given, output_type="latent").frames
-    torch.testing.assert_close(rearrange(ours, "b c f h w -> b f c h w"), expected, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(backbone.decode(ours), pipeline(**given, output_type="pt").frames, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close((text, negative), theirs, atol=1e-6, rtol=1e-5)
+    for guidance in (1.0, 5.0):
+        ours = backbone.generate(start, text, empty, 4, guidance)
+        torch.testing.assert_close(ours, shown(pipeline, start, text, negative, size, guidance, "latent"), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(backbone.decode(ours), shown(pipeline, start, text, negative, size, 5.0, "pt"), atol=1e-3, rtol=1e-3)
+
+    sites = backbone.sites(*size)
+    motion = MotionEmbeddings(MotionConfig(**MotionConfig.paper().streams(), sites=SiteConfig(["blocks"])), sites)
+    for parameter in motion.parameters():
+        torch.nn.init.normal_(parameter)
+    motion.save(tmp_path / "motion.safetensors")
+    with motion.attached(backbone.denoiser, sites, generating=True):
+        moved = backbone.generate(start, text, empty, 4, 5.0)
+    assert (moved - ours).abs().max() > 0.01
+    with motion_ablation.attach(pipeline, tmp_path):
+        torch.testing.assert_close(shown(pipeline, start, text, negative, size, 5.0, "latent"), moved, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(shown(pipeline, start, text, negative, size, 5.0, "latent"), ours, atol=1e-4, rtol=1e-4)
 
 
 def test_latents_are_scaled_as_the_pipelines_unscale_them(wan_folder: Path, cogvideox_folder: Path) -> None:

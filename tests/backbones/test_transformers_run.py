@@ -51,7 +51,9 @@ def test_it_fits_is_scored_goes_on_and_predicts(name: str, request: pytest.Fixtu
 def test_the_card_of_the_transformers_runs_and_is_not_run_twice(
     name: str, request: pytest.FixtureRequest, settings_for: Settings, tmp_path: Path
 ) -> None:
-    config = files(name, request.getfixturevalue(f"{name}_folder"), settings_for(tmp_path))
+    settings = settings_for(tmp_path)
+    del settings["trainer"]["logger"]  # a study has its own
+    config = files(name, request.getfixturevalue(f"{name}_folder"), settings)
     card = ROOT / "experiments" / "studies" / "transformer_design.yaml"
     command = ["run", str(card), *config, "--output", str(tmp_path / "out")]
     studies(command)
