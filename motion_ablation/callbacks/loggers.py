@@ -37,6 +37,11 @@ def log_table(logger: Logger, tag: str, rows: list[dict[str, Any]], step: int) -
     """Tells rows of the same columns under a tag."""
 
 
+@singledispatch
+def finish(logger: Logger) -> None:
+    """Ends a run, where the next one in this process would go on with it."""
+
+
 # TensorBoard.
 
 
@@ -81,6 +86,14 @@ def _video_in_wandb(logger: WandbLogger, tag: str, gif: Path, words: str, step: 
 def _table_in_wandb(logger: WandbLogger, tag: str, rows: list[dict[str, Any]], step: int) -> None:
     header, lines = _cells(rows)
     logger.log_table(tag, columns=header, data=lines, step=step)
+
+
+@finish.register
+def _finish_wandb(logger: WandbLogger) -> None:
+    import wandb
+
+    if wandb.run is not None:  # of this process; a run that failed early has none
+        wandb.run.finish()
 
 
 # CSV.

@@ -6,6 +6,7 @@ import gc
 import shutil
 import time
 import traceback
+from contextlib import ExitStack
 from typing import Any
 
 import lightning as L
@@ -17,6 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from motion_ablation.cache.addresses import addresses
 from motion_ablation.cache.artefacts import Tensors
 from motion_ablation.callbacks import ResultCallback, Training, VideoCallback
+from motion_ablation.callbacks.loggers import finish
 from motion_ablation.configure.parse import make_cli
 from motion_ablation.data.reference import find_sources
 from motion_ablation.files import replacing, write_json
@@ -53,8 +55,16 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def _compute(run: Run, training: Training) -> dict[str, Any]:
-    """The run itself; ``training`` is filled as far as it comes."""
+    """The run itself, which its loggers see end; ``training`` is filled as far as it comes."""
     cli = _make(run)
+    with ExitStack() as ending:
+        for logger in cli.trainer.loggers:
+            ending.callback(finish, logger)
+        return _finished(cli, run, training)
+
+
+def _finished(cli: Any, run: Run, training: Training) -> dict[str, Any]:
+    """The result of a run that is made."""
     reporter = _adapt(cli.trainer, run)
     reporter.training = training
     cli.model.artefacts.uses = run.folder / USES
