@@ -47,11 +47,6 @@ class CogVideoXBackbone(TransformerBackbone):
     def statistics(vae: dict[str, Any]) -> tuple[Tensor, Tensor]:
         return torch.zeros(1), torch.tensor([1 / vae["scaling_factor"]])
 
-    @classmethod
-    def sites_in(cls, pipe: Any, latents: tuple[int, ...]) -> list[Site]:
-        frames, channels, *grid = latents
-        return super().sites_in(pipe, (channels, frames, *grid))
-
     def schedule(self, folder: Path) -> CogVideoXDDIM:
         return CogVideoXDDIM.read(folder)
 

@@ -154,11 +154,6 @@ class TransformerBackbone(Backbone):
             Site(f"{cls.blocks}.{index}", "blocks", shape.width, *grid, ("attn1",), "joint", shape.skip) for index in range(shape.layers)
         ]
 
-    @classmethod
-    def sites_in(cls, pipe: Any, latents: tuple[int, ...]) -> list[Site]:
-        shape = cls.describe(dict(pipe.transformer.config), dict(pipe.vae.config))
-        return cls.probe(shape, latents)  # type: ignore[arg-type]
-
     def sites(self, frames: int, height: int, width: int) -> list[Site]:
         return self.probe(self.shape, self.latent_shape(frames, height, width))
 
