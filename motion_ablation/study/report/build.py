@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
@@ -23,10 +22,10 @@ from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.comparison import Comparison, Finding
 from motion_ablation.study.report.configs import configurations
 from motion_ablation.study.report.curves import training_curves
+from motion_ablation.study.report.estimates import frame_estimate, strata_tables
 from motion_ablation.study.report.model import (
     REFERENCE,
     CardSection,
-    Estimate,
     Experiment,
     Film,
     LostRun,
@@ -34,10 +33,9 @@ from motion_ablation.study.report.model import (
     Report,
     ScoreRow,
     ScoreTable,
-    StrataTable,
 )
 from motion_ablation.study.report.remarks import cautions, generalises
-from motion_ablation.study.results import NOISES, Results, higher_is_better, noises_of, reference_means, truths_of
+from motion_ablation.study.results import NOISES, Results, higher_is_better, noises_of, truths_of
 
 
 def build_report(study: Study, compared: pd.DataFrame | None = None) -> Report:
@@ -143,23 +141,6 @@ def _section(study: Study, own: pd.DataFrame, noise: str, compared: pd.DataFrame
     )
 
 
-def strata_tables(study: Study, own: pd.DataFrame, experiments: dict[str, Experiment]) -> list[StrataTable]:
-    """The scores of one initial noise in each part of the references' set, metric by metric; none where a manifest names no parts."""
-    if not study.strata:
-        return []
-    places = zip(own["reference"], own["prompt"], strict=True)
-    parts = pd.Series([study.strata.get(reference, {}).get(prompt, "") for reference, prompt in places], own.index, dtype="str")
-    names = [name for name in dict.fromkeys(part for each in study.strata.values() for part in each.values()) if name]
-    tables = []
-    for metric in study.metrics:
-        chosen = own["metric"] == metric
-        cells = {(name, part): own[chosen & (own["experiment"] == name) & (parts == part)] for name in experiments for part in names}
-        rows = [(experiments[name].label, [frame_estimate(cells[name, part]) for part in names]) for name in experiments]
-        if any(value for _, values in rows for value in values):
-            tables.append(StrataTable(metric, names, rows))
-    return tables
-
-
 def _kinds(card: Card) -> dict[str, str]:
     """The rows of a card's table in a paper, and what they are."""
     own = {card.baseline: "baseline", **dict.fromkeys(card.replacements, "replacement")}
@@ -185,22 +166,6 @@ def score_table(frame: pd.DataFrame, metrics: list[str], kinds: dict[str, str], 
         if name in experiments or any((name, metric) in groups for metric in metrics):
             rows.append(ScoreRow(name, kind, experiments[name].label if name in experiments else name, values, int(counts.get(name, 0))))
     return ScoreTable(metrics, rows)
-
-
-def frame_estimate(frame: pd.DataFrame) -> Estimate | None:
-    """Mean of the references' means with its standard error, as the report's notes say. None without any score.
-
-    Args:
-        frame: scores of one experiment, metric and initial noise.
-    """
-    frame = frame[frame["score"].notna()]
-    means = reference_means(frame).tolist()
-    if not means:
-        return None
-    trainings = frame.groupby("train_seed")["score"].mean().tolist()
-    spread = next((values for values in (means, trainings, frame["score"].tolist()) if len(values) > 1), means)
-    error = stdev(spread) / len(spread) ** 0.5 if len(spread) > 1 else None
-    return Estimate(fmean(means), error, len(frame), len(means))
 
 
 def _card(card: Card, compared: pd.DataFrame, scores: ScoreTable) -> CardSection:

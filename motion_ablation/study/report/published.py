@@ -14,7 +14,7 @@ from motion_ablation.metrics import METRICS
 from motion_ablation.study.markdown import grid
 from motion_ablation.study.plan.cards import CardError, experiments_in
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.build import frame_estimate
+from motion_ablation.study.report.estimates import frame_estimate
 from motion_ablation.study.report.formats import number, signed
 from motion_ablation.study.report.model import Estimate
 from motion_ablation.study.results import Results

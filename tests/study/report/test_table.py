@@ -16,7 +16,8 @@ from motion_ablation.study.analysis.controls import ITSELF, SHUFFLED
 from motion_ablation.study.analysis.statistics import COMPARISON, EXPLORATORY, MISSING, ONE, SAME, UNSURE, comparisons
 from motion_ablation.study.markdown import grid
 from motion_ablation.study.plan.study import Study
-from motion_ablation.study.report.build import build_report, findings, frame_estimate
+from motion_ablation.study.report.build import build_report, findings
+from motion_ablation.study.report.estimates import frame_estimate
 from motion_ablation.study.report.formats import heading, number, signed
 from motion_ablation.study.report.model import CardSection, Estimate, NoiseSection, Report, ScoreTable
 from motion_ablation.study.report.write import markdown
