@@ -238,7 +238,8 @@ def test_list_shows_experiments_cards_axes_and_references(capsys: pytest.Capture
     for line in (
         "mqk_spatial Full inclusion of spatial",
         "first A hypothesis.",
-        "sites.stages parts of the network: down, mid, up (animatediff); down, mid, up, in (unet3d)",
+        "sites.stages parts of the network: down, mid, up (animatediff); ",
+        "; down, mid, up, in (unet3d)",
         "coarse_grid A",
         "orbit a",
     ):
