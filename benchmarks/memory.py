@@ -3,9 +3,10 @@
 The real step (`motion_ablation.training.Training`, its backward pass included) runs on tensors that have a shape and no content, in the
 true configurations and at the clips of ``experiments/backbones/*.yaml``. Counted, each storage once:
 
-*weights*: denoiser, autoencoder and text encoder. *motion and AdamW*: what is trained, and two moments of it. *kept*: what is there for
-the backward pass when it begins. *peak*: the most that there is at any time in the step beyond weights and motion, gradients and
-temporaries included. *sum*: weights, motion and AdamW, peak. *TFLOP*: operations of the step, a multiplication and an addition being two.
+*weights*: denoiser, autoencoder and, where it stays, text encoder. *motion and AdamW*: what is trained, and two moments of it. *kept*:
+what is there for the backward pass when it begins. *peak*: the most that there is at any time in the step beyond weights and motion,
+gradients and temporaries included. *sum*: weights, motion and AdamW, peak. *TFLOP*: operations of the step, a multiplication and an
+addition being two.
 
 Attention counts as the flash kernel keeps it (queries, keys, values, output, one number per row), which torch picks on a GPU in half
 precision. Not counted: the CUDA context, the libraries' own workspaces and the allocator's slack; *fits* adds ``SLACK`` GB for them.
@@ -32,8 +33,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from motion_ablation.backbones import BACKBONES, Backbone, Posterior
+from motion_ablation.backbones import BACKBONES, Posterior
 from motion_ablation.backbones.checkpointing import blocks_of, recompute
+from motion_ablation.backbones.transformer import TransformerBackbone
 from motion_ablation.latents import Prepared
 from motion_ablation.motion import MotionConfig, MotionEmbeddings
 from motion_ablation.motion.adapters import APPEARANCES
@@ -94,12 +96,21 @@ class Model:
 
 
 ZEROSCOPE = Model(zeroscope, lambda: [image_autoencoder(), clip_text(1024, 16, 23)], (77, 1024))
+IN_TIME = lambda frames, height, width: (16, (frames - 1) // 4 + 1, height // 8, width // 8)  # noqa: E731
+WAN = {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30, "cross_attn_norm": True}
 MODELS = {
     "cerspense/zeroscope_v2_576w": ZEROSCOPE,
     "damo-vilab/text-to-video-ms-1.7b": ZEROSCOPE,
     "adamdad/videocrafterv2_diffusers": ZEROSCOPE,
     "stable-diffusion-v1-5/stable-diffusion-v1-5": Model(animatediff, lambda: [image_autoencoder(), clip_text(768, 12, 12)], (77, 768)),
-}
+    # A transformer's text encoder is let go before training; Wan's autoencoder stays in float32.
+    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": Model(
+        lambda: diffusers.WanTransformer3DModel(**WAN), lambda: [diffusers.AutoencoderKLWan()], (512, 4096), IN_TIME,
+    ),
+    "THUDM/CogVideoX-2b": Model(
+        diffusers.CogVideoXTransformer3DModel, lambda: [diffusers.AutoencoderKLCogVideoX().to(DTYPE)], (226, 4096), IN_TIME,
+    ),
+}  # fmt: skip
 
 
 class Live(TorchDispatchMode):
@@ -178,7 +189,7 @@ class Step(Training):
         return noisy, torch.empty(1, dtype=torch.int64, device="meta"), target
 
 
-def on_meta(name: str, model: Model, checkpointing: bool) -> Backbone:
+def on_meta(name: str, model: Model, checkpointing: bool) -> Any:
     """A registered backbone with this denoiser, without weights."""
     kind = BACKBONES[name]
     backbone: Any = kind.__new__(kind)
@@ -186,10 +197,14 @@ def on_meta(name: str, model: Model, checkpointing: bool) -> Backbone:
     with torch.device("meta"):
         backbone.denoiser = model.denoiser().to(DTYPE)
         backbone.beside = nn.ModuleList(model.beside())
-    if checkpointing:
+    if issubclass(kind, TransformerBackbone):
+        backbone.shape = kind.describe(dict(backbone.denoiser.config), dict(backbone.beside[0].config))
+        if checkpointing:
+            backbone.denoiser.enable_gradient_checkpointing()
+    elif checkpointing:
         recompute(blocks_of(backbone.denoiser, kind.recomputed))
     backbone.recomputes = checkpointing
-    return backbone.requires_grad_(False).eval()  # type: ignore[no-any-return]
+    return backbone.requires_grad_(False).eval()
 
 
 @dataclass(frozen=True)
@@ -237,7 +252,7 @@ def measure(settings: dict[str, Any], checkpointing: bool, appearance: dict[str,
     name, model = chosen.get("name", "unet3d"), MODELS[chosen["source"]]
     backbone = on_meta(name, model, checkpointing)
     shape = model.latents(frames, *size)
-    sites = BACKBONES[name].probe(backbone.denoiser.config, shape)
+    sites = backbone.probe(backbone.shape if isinstance(backbone, TransformerBackbone) else backbone.denoiser.config, shape)
     config = MotionConfig.from_dict(motion_of(settings["model"].get("motion", {})))
     motion = MotionEmbeddings(config, sites).to("meta")
     looks = None
@@ -258,13 +273,15 @@ def measure(settings: dict[str, Any], checkpointing: bool, appearance: dict[str,
 
 
 def rows(path: Path) -> list[list[str]]:
-    """Lines of the table: without and with gradient checkpointing, and with it under ``objective_hybrid``; the shipped one is marked."""
+    """Lines of the table: without and with gradient checkpointing, and both under ``objective_hybrid``; the shipped one is marked."""
     settings = settings_of(path)
     shipped = bool(settings["model"]["backbone"].get("options", {}).get("gradient_checkpointing"))
     hybrid = yaml.safe_load((ROOT / "experiments" / "objective_hybrid.yaml").read_text(encoding="utf-8"))["model"]["appearance"]
     height, width = settings["data"]["size"]
     lines = []
-    for checkpointing, appearance in ((False, None), (True, None), (False, hybrid), (True, hybrid)):
+    transformer = issubclass(BACKBONES[settings["model"]["backbone"].get("name", "unet3d")], TransformerBackbone)
+    looks = (None,) if transformer else (None, hybrid)  # a transformer has no layers that see one frame alone
+    for checkpointing, appearance in ((on, each) for each in looks for on in (False, True)):
         found = measure(settings, checkpointing, appearance)
         label = ("**on**" if checkpointing else "**off**") if checkpointing == shipped else ("on" if checkpointing else "off")
         numbers = [f"{value / GB:.2f}" for value in (found.weights, found.motion, found.kept, found.peak, found.total)]
