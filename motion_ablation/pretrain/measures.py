@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -83,13 +84,21 @@ def motion_of(frames: Tensor, scene: Scene) -> str | None:
     size = masks.flatten(1).sum(1).float().sqrt().log()
     found = np.concatenate([centers[visible].cpu().numpy(), size.cpu().numpy()[:, None]], 1)
     found = found - found.mean(0)
-    nearest = min(_paths(len(frames), visible.cpu().numpy()), key=lambda path: float(np.square(found - path[1]).mean()))[0]
+    there = visible.cpu().numpy()
+
+    def distance(path: tuple[str, np.ndarray]) -> float:
+        seen = path[1][there]
+        return float(np.square(found - (seen - seen.mean(0))).mean())
+
+    nearest = min(_paths(len(frames)), key=distance)[0]
     if nearest == "standing still" and scene.shape in SYMMETRY and turned(masks, scene.shape) > FULL_SPIN / 2:
         return "spinning"
     return nearest
 
 
-def _paths(frames: int, visible: np.ndarray) -> list[tuple[str, np.ndarray]]:
+@cache
+def _paths(frames: int) -> list[tuple[str, np.ndarray]]:
+    """Motions with their true paths: centre and logarithm of the size, ``(f, 3)``."""
     paths = []
     for motion in MOTIONS:
         if motion == "spinning":
@@ -97,8 +106,7 @@ def _paths(frames: int, visible: np.ndarray) -> list[tuple[str, np.ndarray]]:
         for travel in (0.8, 1.0, 1.2):
             for phase in np.linspace(0, 2 * np.pi, 16, endpoint=False):
                 truth = trajectory(Scene("circle", "red", "blue", motion=motion, travel=travel, phase=float(phase)), frames)
-                path = np.concatenate([truth.center, np.log(truth.scale)[:, None]], 1)[visible]
-                paths.append((motion, path - path.mean(0)))
+                paths.append((motion, np.concatenate([truth.center, np.log(truth.scale)[:, None]], 1)))
     return paths
 
 

@@ -86,7 +86,7 @@ def test_a_step_has_the_modules_that_it_imports_and_no_others() -> None:
     assert not [room for room in trained if room.split(".")[0] in ("metrics", "callbacks", "study", "pretrain")]
     assert {room for room in trained if room.startswith("motion.integrations.")} == {f"motion.integrations.{x}" for x in ("add", "base")}
     assert "motion.integrations.film" not in trained
-    assert rooms("latents") == {"backbones.base", "records"}
+    assert rooms("latents") == {"backbones.base", "backbones.diffusion.base", "records"}
     assert "motion.adapters.lora" in rooms("embedding", APPEARANCES["spatial_lora"]) and "motion.adapters.lora" not in trained
     assert "training" in trained and "training" not in rooms("video")
     assert {"metrics.text_similarity", "metrics.networks.encoders"} <= rooms("score", METRICS["text_similarity"])

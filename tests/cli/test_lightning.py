@@ -157,8 +157,8 @@ def test_real_backbones_train_as_the_authors_do() -> None:
         ("--data.references=[builtin:orbti]", "unknown built-in reference 'orbti'. Choices: orbit"),
         ("--data.references=[none.mp4]", "none.mp4: no such file or folder"),
         (
-            "--evaluation.metrics+=fdi",
-            "evaluation.metrics: unknown metric 'fdi'. Did you mean 'fid'? Choices: appearance_leakage, ",
+            "--evaluation.metrics+=kdi",
+            "evaluation.metrics: unknown metric 'kdi'. Did you mean 'kid'? Choices: appearance_leakage, ",
         ),
         ("--evaluation.metrics=[{name: fid, feature: x}]", "evaluation.metrics: metric 'fid' has no option 'feature'. Options: features"),
         ("--evaluation.metrics=[fid, {name: fid}]", "evaluation.metrics: 'fid' comes twice"),
