@@ -14,6 +14,7 @@ from motion_ablation.configure.keys import check_arguments, reason
 
 DEFAULTS = Path(__file__).parent / "defaults.yaml"
 COMMANDS = ("fit", "validate", "test", "predict")
+SECTIONS = ("seed_everything", "model", "data", "evaluation")  # of a configuration, as `result.json` holds it
 
 
 def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
@@ -49,9 +50,8 @@ def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
 
         def before_instantiate_classes(self) -> None:
             config = _plain(self.config[self.subcommand] if self.subcommand else self.config)
-            data = config["data"]
-            ReferenceDataModule(**data)
-            for noise in data["noises"]:
+            ReferenceDataModule(**config["data"])
+            for noise in config["data"]["noises"]:
                 INITIAL_NOISES.parse(noise, "data.noises")
             if self.subcommand != "predict":
                 check_evaluation(config)
@@ -62,17 +62,15 @@ def make_cli(arguments: list[str] | None, run: bool = True) -> Any:
             self.trainer.callbacks.insert(0, evaluation)  # type: ignore[attr-defined]  # before what writes its scores
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, ResultCallback):
-                    keep = ("seed_everything", "model", "data", "evaluation")
-                    callback.config = {key: _plain(config[key]) for key in keep if key in config}
+                    callback.config = {key: _plain(config[key]) for key in SECTIONS if key in config}
                     if callback.config["model"]["embedding"]:  # it brings its own motion
                         callback.config["model"]["motion"] = self.model.motion_config.to_dict()
 
         def after_fit(self) -> None:
             """Validates what the last step left, where training ended between two validations."""
-            trainer = self.trainer
-            scorers = [callback for callback in trainer.callbacks if isinstance(callback, ResultCallback)]  # type: ignore[attr-defined]
-            skips = trainer.fast_dev_run or trainer.limit_val_batches == 0  # type: ignore[attr-defined]
-            if not skips and any(callback.scored != trainer.global_step for callback in scorers):
+            trainer: Any = self.trainer
+            missed = any(isinstance(each, ResultCallback) and each.scored != trainer.global_step for each in trainer.callbacks)
+            if missed and not trainer.fast_dev_run and trainer.limit_val_batches != 0:
                 trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
 
     parser: dict[str, Any] = {**{command: _defaults() for command in named}, "exit_on_error": False} if run else _defaults()

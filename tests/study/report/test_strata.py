@@ -12,7 +12,7 @@ from motion_ablation.study.plan.cards import read_card
 from motion_ablation.study.plan.planning import Options, make_study
 from motion_ablation.study.plan.study import Study
 from motion_ablation.study.report.build import build_report
-from motion_ablation.study.report.write import markdown
+from motion_ablation.study.report.write import html, latex, markdown
 from motion_ablation.study.results import Results
 
 STRATA = {"a": {"p": "easy", "q": "hard"}, "b": {"p": "easy", "q": "hard"}}
@@ -44,6 +44,10 @@ def test_strata_are_columns(tmp_path: Path, study_maker: Any) -> None:
     assert table.strata == ["easy", "hard"] and means["baseline"] == [0.21, 0.61] and means["other"] == [0.31, 0.71]
     line, *_ = [line for line in markdown(report).split("each part of the set:")[1].splitlines() if line.startswith("| other")]
     assert [cell.strip() for cell in line.strip("|").split("|")] == ["other", "0.310 ± 0.010", "0.710 ± 0.010"]
+    page = html(report).split("each part of the set")[-1].split("</table>")[0]
+    assert [part in page for part in ("easy", "hard", "0.310 ± 0.010", "0.710 ± 0.010")] == [True] * 4
+    paper = latex(report).split("each part of the set")[-1]
+    assert "experiment & easy & hard" in paper and "other & $0.310$" in paper
     rows = Results(again).csv().splitlines()
     assert "stratum" in rows[0].split(",")
     assert sum(",easy," in row for row in rows) == sum(",hard," in row for row in rows) > 0, "and the third reference has none"
