@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from motion_ablation.metrics.tracking.camera import LEAST, TRIALS, camera_motion, moved
-from motion_ablation.metrics.tracking.tracks import Tracks
+from motion_ablation.metrics.tracking.tracks import Tracks, common_frames
 
 Array = NDArray[np.float64]
 
@@ -91,9 +91,7 @@ def calibrated_motion_fidelity(generated: Tracks, source: Tracks, static: float 
     Raises:
         ValueError: for fewer than two common frames.
     """
-    frames = min(generated.points.shape[1], source.points.shape[1])
-    if frames < 2:
-        raise ValueError(f"motion fidelity needs at least 2 frames, not {frames}")
+    frames = common_frames(generated, source, "motion fidelity")
     pairs = zip(motions(generated, frames, static), motions(source, frames, static), strict=True)
     return [agreement(mine, theirs, static, reach) for mine, theirs in pairs]
 

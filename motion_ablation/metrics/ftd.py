@@ -9,7 +9,7 @@ from torch import Tensor
 
 from motion_ablation.metrics.base import METRICS
 from motion_ablation.metrics.track_metric import ReferenceMotionMetric
-from motion_ablation.metrics.tracking.tracks import Tracks
+from motion_ablation.metrics.tracking.tracks import Tracks, common_frames
 
 Array = NDArray[np.float64]
 SAME = 1e-3
@@ -74,9 +74,7 @@ def ftd(generated: Tracks, source: Tracks) -> Tensor:
     Raises:
         ValueError: for fewer than two common frames.
     """
-    frames = min(generated.points.shape[1], source.points.shape[1])
-    if frames < 2:
-        raise ValueError(f"ftd needs at least 2 frames, not {frames}")
+    frames = common_frames(generated, source, "ftd")
     scores = []
     for video in range(len(generated.points)):
         (mine, kept), (theirs, known) = (_of_video(tracks, video, frames) for tracks in (generated, source))

@@ -9,7 +9,7 @@ from torch import Tensor
 from motion_ablation.metrics.base import METRICS
 from motion_ablation.metrics.calibrated_motion import STATIC, agreement, motions
 from motion_ablation.metrics.track_metric import MOST_LOST, Judged, TrackMetric
-from motion_ablation.metrics.tracking.tracks import Tracker, Tracks
+from motion_ablation.metrics.tracking.tracks import Tracker, Tracks, common_frames
 
 STILL = 2e-3
 PROTOCOLS = {
@@ -92,9 +92,7 @@ def dmt_motion_fidelity(generated: Tracks, source: Tracks) -> Tensor:
     Raises:
         ValueError: for fewer than two common frames.
     """
-    frames = min(generated.points.shape[1], source.points.shape[1])
-    if frames < 2:
-        raise ValueError(f"motion fidelity needs at least 2 frames, not {frames}")
+    frames = common_frames(generated, source, "motion fidelity")
     scores = []
     for mine, own, theirs, other in zip(generated.points, generated.exist, source.points, source.exist, strict=True):
         steps, others = (

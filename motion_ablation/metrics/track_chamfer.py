@@ -7,7 +7,7 @@ from torch import Tensor
 
 from motion_ablation.metrics.base import METRICS
 from motion_ablation.metrics.track_metric import ReferenceMotionMetric
-from motion_ablation.metrics.tracking.tracks import Tracks
+from motion_ablation.metrics.tracking.tracks import Tracks, common_frames
 
 
 def track_chamfer(generated: Tracks, source: Tracks) -> Tensor:
@@ -25,9 +25,7 @@ def track_chamfer(generated: Tracks, source: Tracks) -> Tensor:
     Raises:
         ValueError: for fewer than two common frames.
     """
-    frames = min(generated.points.shape[1], source.points.shape[1])
-    if frames < 2:
-        raise ValueError(f"track chamfer needs at least 2 frames, not {frames}")
+    frames = common_frames(generated, source, "track chamfer")
     mine, theirs = (tracks.visible[:, :frames].double() for tracks in (generated, source))
     shared = torch.einsum("btn,btm->bnm", mine, theirs)
     total = torch.zeros_like(shared)

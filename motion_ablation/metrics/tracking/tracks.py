@@ -47,6 +47,14 @@ class Tracks:
         return 1 - kept / self.exist.sum(-1).clamp(min=1)
 
 
+def common_frames(generated: Tracks, source: Tracks, metric: str) -> int:
+    """The number of frames that both have. Raises ``ValueError``, naming the metric, for fewer than two, which have no motion."""
+    frames = min(generated.points.shape[1], source.points.shape[1])
+    if frames < 2:
+        raise ValueError(f"{metric} needs at least 2 frames, not {frames}")
+    return frames
+
+
 @runtime_checkable
 class Tracker(Protocol):
     """Follows points through videos: ``(b, f, 3, h, w)`` float in ``[0, 1]`` to :class:`Tracks` with one ``n`` for the batch, its points in
