@@ -86,7 +86,7 @@ class PretrainCLIP(L.LightningModule):
     """
 
     def __init__(
-        self, output: str, width: int = 128, layers: int = 4, patch: int = 8, size: int = 64, projection: int = 64,
+        self, output: str, width: int = 96, layers: int = 4, patch: int = 4, size: int = 64, projection: int = 64,
         lr: float = 1e-3, noise: float = 0.05, start: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()

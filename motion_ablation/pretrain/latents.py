@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from motion_ablation.data.world.shapes import MOTIONS, Scene, render, sample_scene
+from motion_ablation.data.world.shapes import MOTIONS, Scene, coverage, render, sample_scene
 from motion_ablation.data.world.stream import caption_for
 from motion_ablation.files import replacing
 
@@ -24,7 +24,7 @@ SHARD = 1000
 MEETING = 4
 """Motions that meet in one batch, of one appearance."""
 GROUPED_BATCHES = 0.75
-"""Share of batches in which motions meet, while the curriculum counts appearances."""
+"""Share of batches in which motions meet, while the curriculum counts appearances and names no other."""
 
 
 def clip_scene(seed: int, index: int, grouped: int) -> Scene:
@@ -37,35 +37,46 @@ def clip_scene(seed: int, index: int, grouped: int) -> Scene:
     return sample_scene(rng, shape=base.shape, color=base.color, background=base.background, motion=motion, camera="static")
 
 
+def object_cells(covered: Tensor, height: int) -> Tensor:
+    """The latents' cells that the object touches, and their neighbours: ``(f, h, w)`` of 0 and 1, from its coverage in pixels."""
+    cells = torch.nn.functional.max_pool2d(covered[:, None], covered.shape[-2] // height)
+    return torch.nn.functional.max_pool2d(cells, 3, 1, 1)[:, 0].gt(0).byte()
+
+
 def encode_shard(vae: AutoencoderKL, path: Path, first: int, count: int, frames: int, size: int, seed: int, grouped: int = 0) -> None:
-    """Renders and encodes the clips ``first .. first + count`` and writes their scaled latents atomically."""
-    latents = []
+    """Renders and encodes the clips ``first .. first + count`` and writes their scaled latents and :func:`object_cells` atomically."""
+    latents, cells = [], []
     for index in range(first, first + count):
-        video, _ = render(clip_scene(seed, index, grouped), frames, size)
+        scene = clip_scene(seed, index, grouped)
+        video, truth = render(scene, frames, size)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             mean = vae.encode(torch.from_numpy(video) * 2 - 1).latent_dist.mean
         latents.append((mean.float() * vae.config.scaling_factor).half())
+        cells.append(object_cells(torch.from_numpy(coverage(scene, truth, size)), mean.shape[-2]))
     with replacing(path) as part:
-        save_file({"latents": torch.stack(latents).contiguous()}, part)
+        save_file({"latents": torch.stack(latents).contiguous(), "object": torch.stack(cells).contiguous()}, part)
 
 
 class LatentPool(Dataset[dict[str, Any]]):
-    """Windows of the pool's clips with freshly drawn captions; ``(f, c, h, w)`` latents, a caption and a group per item.
+    """Windows of the pool's clips with freshly drawn captions; ``(f, c, h, w)`` latents, the ``(f, h, w)`` cells of the object, a caption
+    and a group per item.
 
     Items of one group follow each other and show different motions of one appearance; the group of any other item is -1.
 
     Args:
         grouped: number of the pool's first clips that are in groups. appearances: how many of these to show; 0 is no groups.
-        batch_size: items per batch, a multiple of :data:`MEETING` where there are groups.
+        batch_size: items per batch, a multiple of :data:`MEETING` where there are groups. meeting: share of batches in groups.
     """
 
     def __init__(
-        self, latents: Tensor, pool_seed: int, length: int, frames: int, seed: int, motion_dropout: float, caption_dropout: float,
-        grouped: int = 0, appearances: int = 0, batch_size: int = 1,
+        self, latents: Tensor, cells: Tensor, pool_seed: int, length: int, frames: int, seed: int,
+        motion_dropout: float, caption_dropout: float, grouped: int = 0, appearances: int = 0, batch_size: int = 1,
+        meeting: float = GROUPED_BATCHES,
     ) -> None:  # fmt: skip
-        self.latents, self.pool_seed, self.length, self.frames, self.seed = latents, pool_seed, length, frames, seed
+        self.latents, self.cells = latents, cells
+        self.pool_seed, self.length, self.frames, self.seed = pool_seed, length, frames, seed
         self.motion_dropout, self.caption_dropout = motion_dropout, caption_dropout
-        self.grouped, self.batch_size = grouped, batch_size
+        self.grouped, self.batch_size, self.meeting = grouped, batch_size, meeting
         self.appearances = min(appearances, grouped // len(MOTIONS))
 
     def __len__(self) -> int:
@@ -78,16 +89,18 @@ class LatentPool(Dataset[dict[str, Any]]):
         scene = clip_scene(self.pool_seed, index, self.grouped)
         total = self.latents.shape[1]
         if self.frames == 1:
-            picked = self.latents[index, int(rng.integers(total))][None]
+            first = int(rng.integers(total))
+            shown = slice(first, first + 1)
             caption = caption_for(scene, rng, 1 - self.caption_dropout, self.caption_dropout)
         else:
             stride = total // self.frames
-            picked = self.latents[index, int(rng.integers(stride)) :: stride]
+            shown = slice(int(rng.integers(stride)), None, stride)
             caption = caption_for(scene, rng, self.motion_dropout, self.caption_dropout)
-        return {"latents": picked.float(), "caption": caption, "group": group}
+        picked, cells = self.latents[index, shown].float(), self.cells[index, shown].float()
+        return {"latents": picked, "object": cells, "caption": caption, "group": group}
 
     def _group(self, item: int) -> int:
-        meets = np.random.default_rng((self.seed, item // self.batch_size, 1)).random() < GROUPED_BATCHES
+        meets = np.random.default_rng((self.seed, item // self.batch_size, 1)).random() < self.meeting
         return item // MEETING if self.appearances and meets else -1
 
     def _member(self, item: int) -> int:
@@ -102,17 +115,18 @@ class LatentDataModule(L.LightningDataModule):
     Args:
         vae: folder of the trained autoencoder. cache: folder of the encoded pool. pool: number of clips.
         curriculum: rows ``[epochs, frames, batch size, batches per epoch]``, in order; the last row goes on for ever. A fifth number
-            is how many appearances to learn the motion words on; see :class:`LatentPool`.
+            is how many appearances to learn the motion words on, a sixth the share of batches that do so; see :class:`LatentPool`.
         grouped: share of the pool that shows one appearance in all motions.
     """
 
     def __init__(
-        self, vae: str, cache: str, curriculum: list[list[int]], pool: int = 12000, frames: int = 16, size: int = 64, seed: int = 1_000_000,
-        motion_dropout: float = 0.25, caption_dropout: float = 0.1, grouped: float = 0.7,
+        self, vae: str, cache: str, curriculum: list[list[float]], pool: int = 12000, frames: int = 16, size: int = 64,
+        seed: int = 1_000_000, motion_dropout: float = 0.25, caption_dropout: float = 0.1, grouped: float = 0.7,
     ) -> None:  # fmt: skip
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.latents: Tensor | None = None
+        self.cells: Tensor | None = None
 
     def _shards(self) -> list[Path]:
         hp: Any = self.hparams
@@ -135,26 +149,29 @@ class LatentDataModule(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         if self.latents is None:
-            shards = []
+            latents, cells = [], []
             for path in self._shards():
                 with safe_open(path, "pt") as file:
-                    shards.append(file.get_tensor("latents"))
-            self.latents = torch.cat(shards)
+                    latents.append(file.get_tensor("latents"))
+                    cells.append(file.get_tensor("object"))
+            self.latents, self.cells = torch.cat(latents), torch.cat(cells)
 
-    def row(self, epoch: int) -> tuple[int, int, int, int]:
-        """Frames, batch size, batches and appearances (0: no groups) of an epoch."""
+    def row(self, epoch: int) -> tuple[int, int, int, int, float]:
+        """Frames, batch size, batches, appearances (0: no groups) and the share of batches in groups, of an epoch."""
         hp: Any = self.hparams
         ends = list(accumulate(epochs for epochs, *_ in hp.curriculum))
-        _, frames, batch_size, batches, *appearances = hp.curriculum[min(bisect_right(ends, epoch), len(ends) - 1)]
-        return frames, batch_size, batches, appearances[0] if appearances else 0
+        row = hp.curriculum[min(bisect_right(ends, epoch), len(ends) - 1)]
+        appearances, meeting = (row[4] if len(row) > 4 else 0), (row[5] if len(row) > 5 else GROUPED_BATCHES)
+        return int(row[1]), int(row[2]), int(row[3]), int(appearances), meeting
 
     def train_dataloader(self) -> DataLoader[Any]:
         hp: Any = self.hparams
-        assert self.latents is not None
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        frames, batch_size, batches, appearances = self.row(epoch)
+        assert self.latents is not None and self.cells is not None
+        epoch, rank, ranks = (t.current_epoch, t.global_rank, t.world_size) if (t := self.trainer) else (0, 0, 1)
+        frames, batch_size, batches, appearances, meeting = self.row(epoch)
+        # Every process draws its own clips: a sampler that deals them out would tear groups apart (trainer.use_distributed_sampler).
         pool = LatentPool(
-            self.latents, hp.seed, batch_size * batches, frames, hp.seed + 1 + epoch, hp.motion_dropout, hp.caption_dropout,
-            self.grouped_clips(), appearances, batch_size,
+            self.latents, self.cells, hp.seed, batch_size * batches // ranks, frames, hp.seed + 1 + epoch * ranks + rank,
+            hp.motion_dropout, hp.caption_dropout, self.grouped_clips(), appearances, batch_size, meeting,
         )  # fmt: skip
         return DataLoader(pool, batch_size)

@@ -61,9 +61,7 @@ def text_config(tokenizer: CLIPTokenizer, width: int = 64, layers: int = 2) -> C
 
 
 @torch.no_grad()
-def redraw_motion_words(encoder: CLIPTextModel, tokenizer: CLIPTokenizer, scale: float) -> None:
-    """Draws the embeddings of the words that motions and cameras are told in anew, with this root mean square, always the same ones."""
-    words = sorted({word for phrase in (*MOTIONS, *CAMERAS[1:]) for word in phrase.split()} | {"camera"})
-    rows: Any = tokenizer.convert_tokens_to_ids([f"{word}</w>" for word in words])
+def redraw_words(encoder: CLIPTextModel, scale: float) -> None:
+    """Draws the words' embeddings anew with this root mean square, always the same ones."""
     table: Any = encoder.get_input_embeddings().weight
-    table[rows] = torch.randn(len(rows), table.shape[1], generator=torch.Generator().manual_seed(0)).to(table) * scale
+    table.copy_(torch.randn(table.shape, generator=torch.Generator().manual_seed(0)).to(table) * scale)

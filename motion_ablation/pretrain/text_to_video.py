@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from diffusers.models.resnet import TemporalConvLayer
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from einops import rearrange
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import CLIPTextModel
 
 from motion_ablation.files import write_json
-from motion_ablation.pretrain.text import MAX_TOKENS, build_tokenizer, redraw_motion_words, text_config
-from motion_ablation.pretrain.vae import cosine
+from motion_ablation.pretrain.optimizer import MuonAdamW
+from motion_ablation.pretrain.text import MAX_TOKENS, build_tokenizer, redraw_words, text_config
+from motion_ablation.pretrain.vae import trapezoid
 
 PREVIEW = (
     "a red star moving right on a blue background",
@@ -26,17 +31,57 @@ PREVIEW = (
 )
 
 
-def build_unet(channels: tuple[int, ...], latent_channels: int, latent_size: int, text_width: int, head_dim: int) -> UNet3DConditionModel:
-    """ZeroScope's class with attention at every level and one layer per block; no dropout."""
+def build_unet(
+    channels: tuple[int, ...], latent_channels: int, latent_size: int, text_width: int, head_dim: int, plain: int = 0
+) -> UNet3DConditionModel:
+    """ZeroScope's class with one layer per block and no dropout; the first ``plain`` levels have convolutions only."""
+    attending = len(channels) - plain
     unet = UNet3DConditionModel(
         sample_size=latent_size, in_channels=latent_channels, out_channels=latent_channels, block_out_channels=tuple(channels),
-        down_block_types=("CrossAttnDownBlock3D",) * len(channels), up_block_types=("CrossAttnUpBlock3D",) * len(channels),
+        down_block_types=("DownBlock3D",) * plain + ("CrossAttnDownBlock3D",) * attending,
+        up_block_types=("CrossAttnUpBlock3D",) * attending + ("UpBlock3D",) * plain,
         layers_per_block=1, cross_attention_dim=text_width, attention_head_dim=head_dim, norm_num_groups=16,
     )  # fmt: skip
     for layer in unet.modules():
         if isinstance(layer, torch.nn.Dropout):
             layer.p = 0.0
     return unet
+
+
+def temporal_layers(unet: UNet3DConditionModel) -> list[torch.nn.Module]:
+    """The layers that let frames see each other."""
+    return [layer for layer in unet.modules() if isinstance(layer, TransformerTemporalModel | TemporalConvLayer)]
+
+
+@torch.no_grad()
+def start_as_identity(unet: UNet3DConditionModel) -> None:
+    """Makes every temporal transformer return what it gets, as the temporal convolutions of a new network do."""
+    for layer in temporal_layers(unet):
+        if isinstance(layer, TransformerTemporalModel):
+            layer.proj_out.weight.zero_()
+            layer.proj_out.bias.zero_()
+
+
+@contextmanager
+def as_image_model(unet: UNet3DConditionModel) -> Iterator[None]:
+    """Within, the temporal layers return what they get: single frames cost half."""
+    layers = temporal_layers(unet)
+    try:
+        for layer in layers:
+            kind = isinstance(layer, TransformerTemporalModel)
+            layer.forward = _unchanged_in_a_tuple if kind else _unchanged
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _unchanged(hidden: Tensor, *_: Any, **__: Any) -> Tensor:
+    return hidden
+
+
+def _unchanged_in_a_tuple(hidden: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
+    return (hidden,)
 
 
 def build_scheduler() -> DDIMScheduler:
@@ -64,27 +109,31 @@ class PretrainTextToVideo(L.LightningModule):
 
     Args:
         output: folder with the trained ``vae/``; receives ``unet/``, ``text_encoder/``, ``tokenizer/`` and ``scheduler/``.
-        channels: width per level. head_dim: width of an attention head. text_width: width of the text encoder.
+        channels: width per level. plain: how many levels, from the widest picture on, have no attention.
+        head_dim: width of an attention head. text_width: width of the text encoder.
         ema: decay of the weights' moving average; the average is what is saved.
         start: folder of earlier weights of the same shape to go on from, such as the shipped ones.
         noise_power: timesteps are drawn as ``1000 u**(1 / noise_power)``, u uniform; above 1 the noisy steps, where
             the layout of the whole clip is decided, are seen more often.
         words_from: least timestep of clips in groups, whose captions differ in the motion alone: there the words must tell it.
-        word_scale: root mean square to which the motion words' embeddings are drawn when training starts from nothing. At the usual 0.02
-            the first layer's output drowns them, next to no gradient comes back, and they are never learned.
+        word_scale: root mean square to which the words' embeddings are drawn when training starts from nothing. At the usual 0.02
+            the first layer's output drowns them, next to no gradient comes back, and motion words are never learned.
+        emphasis: how much more an error counts in the cells that the object touches (1: twice as much).
+        decay: share of all steps, at their end, over which the learning rate falls to nothing.
     """
 
     def __init__(
-        self, output: str, channels: tuple[int, ...] = (48, 96, 96), latent_channels: int = 8, latent_size: int = 8, head_dim: int = 16,
-        text_width: int = 64, text_layers: int = 2, lr: float = 1e-3, ema: float = 0.995, weight_decay: float = 1e-2,
+        self, output: str, channels: tuple[int, ...] = (48, 64, 96), plain: int = 0, latent_channels: int = 4, latent_size: int = 16,
+        head_dim: int = 8, text_width: int = 64, text_layers: int = 2, lr: float = 4e-3, ema: float = 0.995, weight_decay: float = 1e-2,
         start: str | None = None, noise_power: float = 1.2, words_from: int = 900, word_scale: float = 1.0,
+        emphasis: float = 2.0, decay: float = 0.3,
     ) -> None:  # fmt: skip
         super().__init__()
         self.save_hyperparameters()
         self.tokenizer = build_tokenizer()
         self.scheduler = build_scheduler()
         model = torch.nn.ModuleDict({
-            "unet": build_unet(channels, latent_channels, latent_size, text_width, head_dim),
+            "unet": build_unet(channels, latent_channels, latent_size, text_width, head_dim, plain),
             "text_encoder": CLIPTextModel(text_config(self.tokenizer, text_width, text_layers)),
         })  # fmt: skip
         if start:
@@ -92,7 +141,7 @@ class PretrainTextToVideo(L.LightningModule):
             model["text_encoder"].load_state_dict(CLIPTextModel.from_pretrained(Path(start) / "text_encoder").state_dict())
         else:
             encoder: Any = model["text_encoder"]
-            redraw_motion_words(encoder, self.tokenizer, word_scale)
+            redraw_words(encoder, word_scale)
         self.model = model
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
 
@@ -111,14 +160,22 @@ class PretrainTextToVideo(L.LightningModule):
         steps = (least + uniform ** (1 / self.hparams["noise_power"]) * (1000 - least)).long().clamp(max=999)
         noisy = self.scheduler.add_noise(clean, noise, steps)
         target = self.scheduler.get_velocity(clean, noise, steps)
-        predicted = self.model["unet"](noisy, steps, self.embed(self.model, batch["caption"])).sample
-        loss = (predicted - target).square().mean()
+        unet: Any = self.model["unet"]
+        with as_image_model(unet) if clean.shape[2] == 1 else nullcontext():
+            predicted = unet(noisy, steps, self.embed(self.model, batch["caption"])).sample
+        weight = 1 + self.hparams["emphasis"] * batch["object"][:, None]
+        loss = (weight * (predicted - target).square()).sum() / (weight.sum() * clean.shape[1])
         self.log(f"train/loss_{clean.shape[2]}_frames", loss, prog_bar=True)
         return loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         self.average.update_parameters(self.model)
+
+    def on_fit_start(self) -> None:
+        if self.hparams["start"] is None and self.global_step == 0:
+            for model in (self.model, self.average.module):
+                start_as_identity(model["unet"])  # type: ignore[index]
 
     def on_train_epoch_end(self) -> None:
         if self.trainer.is_global_zero:
@@ -164,9 +221,7 @@ class PretrainTextToVideo(L.LightningModule):
         write_json(folder / "model_index.json", index)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"], betas=(0.9, 0.98)
-        )
+        optimizer = MuonAdamW(self.model, lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
         total = int(self.trainer.max_steps)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, total))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: trapezoid(step, total, self.hparams["decay"]))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

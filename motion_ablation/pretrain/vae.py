@@ -60,6 +60,12 @@ def cosine(step: int, total: int, warmup: int = 100) -> float:
     return 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
 
 
+def trapezoid(step: int, total: int, decay: float, warmup: int = 100) -> float:
+    """Learning-rate factor: linear warm-up, constant, and linear to a hundredth over the last ``decay`` of all steps."""
+    left = (total - step) / max(1, decay * total)
+    return min((step + 1) / warmup, max(0.01, left), 1.0)
+
+
 class PretrainVAE(L.LightningModule):
     """Trains an ``AutoencoderKL`` on single frames and saves it as a diffusers folder.
 
@@ -73,7 +79,7 @@ class PretrainVAE(L.LightningModule):
     """
 
     def __init__(
-        self, output: str, channels: tuple[int, ...] = (16, 32, 64, 96), latent_channels: int = 8, size: int = 64,
+        self, output: str, channels: tuple[int, ...] = (16, 32, 64), latent_channels: int = 4, size: int = 64,
         lr: float = 1.2e-3, kl: float = 3e-5, emphasis: float = 2.0, outlines: float = 8.0, edge: float = 2.0, noise: float = 0.12,
         start: str | None = None,
     ) -> None:  # fmt: skip

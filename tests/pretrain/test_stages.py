@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from motion_ablation.backbones import UNet3DBackbone
 from motion_ablation.metrics.networks.encoders import load_encoder
 from motion_ablation.pretrain.clip import AppearanceBatches
-from motion_ablation.pretrain.latents import LatentDataModule, LatentPool, clip_scene, encode_shard
-from motion_ablation.pretrain.text_to_video import PretrainTextToVideo, draw_noise
-from motion_ablation.pretrain.vae import contrast, cosine, outline_weights, reconstruction_weights
+from motion_ablation.pretrain.latents import LatentDataModule, LatentPool, clip_scene, encode_shard, object_cells
+from motion_ablation.pretrain.text_to_video import PretrainTextToVideo, as_image_model, build_unet, draw_noise, start_as_identity
+from motion_ablation.pretrain.vae import contrast, cosine, outline_weights, reconstruction_weights, trapezoid
 
 CURRICULUM = [[2, 1, 8, 10], [3, 8, 4, 20], [1, 16, 2, 30, 5]]
 
@@ -23,7 +23,7 @@ CURRICULUM = [[2, 1, 8, 10], [3, 8, 4, 20], [1, 16, 2, 30, 5]]
 def pool(seed: int = 1, frames: int = 4, **options: float) -> LatentPool:
     latents = torch.arange(6.0)[:, None, None, None, None] * 100 + torch.arange(8.0)[None, :, None, None, None]
     rates = {"motion_dropout": 0.25, "caption_dropout": 0.1, **options}
-    return LatentPool(latents.expand(6, 8, 2, 3, 3), 7, 40, frames, seed, **rates)
+    return LatentPool(latents.expand(6, 8, 2, 3, 3), latents[:, :, 0].expand(6, 8, 3, 3), 7, 40, frames, seed, **rates)
 
 
 def test_a_pool_is_set_by_its_seed() -> None:
@@ -39,6 +39,7 @@ def test_windows_are_evenly_spaced_frames_of_one_clip(frames: int) -> None:
     for index in range(40):
         values = pool(frames=frames)[index]["latents"][:, 0, 0, 0]
         assert len(values) == frames
+        assert torch.equal(pool(frames=frames)[index]["object"][:, 0, 0], values), "the cells are those of the same frames"
         assert len(set((values // 100).tolist())) == 1
         if frames > 1:
             assert values.diff().unique().tolist() == [8 // frames]
@@ -60,12 +61,13 @@ def test_captions_belong_to_the_clip_and_may_leave_things_out() -> None:
 def test_curriculum_rows_follow_each_other_and_the_last_goes_on() -> None:
     data = LatentDataModule("vae", "cache", CURRICULUM)
     rows = [data.row(epoch) for epoch in range(9)]
-    assert rows == [(1, 8, 10, 0)] * 2 + [(8, 4, 20, 0)] * 3 + [(16, 2, 30, 5)] * 4
+    assert [row[:4] for row in rows] == [(1, 8, 10, 0)] * 2 + [(8, 4, 20, 0)] * 3 + [(16, 2, 30, 5)] * 4
+    assert LatentDataModule("vae", "cache", [[1, 4, 8, 10, 3, 0.25]]).row(5) == (4, 8, 10, 3, 0.25)
 
 
 def test_motions_of_one_appearance_meet_in_a_batch() -> None:
     latents = torch.zeros(40, 8, 2, 3, 3)
-    grouped = LatentPool(latents, 7, 160, 4, 1, 0.0, 0.0, grouped=36, appearances=2, batch_size=8)
+    grouped = LatentPool(latents, latents[:, :, 0], 7, 160, 4, 1, 0.0, 0.0, grouped=36, appearances=2, batch_size=8)
     items = [grouped[index] for index in range(160)]
     kinds = {item["group"] >= 0 for item in items}
     assert kinds == {True, False}, "most batches meet, the others draw from the whole pool"
@@ -106,6 +108,29 @@ def test_shards_are_encoded_once_and_are_the_rendered_clips(tiny_backbone: Path,
     second = load_file(tmp_path / "second")["latents"]
     torch.testing.assert_close(second, data.latents[1:], atol=0.02, rtol=0.05)  # bfloat16, another memory format
     assert (data.latents[0] - data.latents[1]).abs().mean() > 0.05, "clips are told apart"
+    assert data.cells is not None and data.cells.shape == (3, 2, 8, 8) and 0 < data.cells.float().mean() < 1
+
+
+def test_the_cells_of_an_object_and_their_neighbours() -> None:
+    covered = torch.zeros(1, 16, 16)
+    covered[0, 9, 6] = 0.1
+    cells = object_cells(covered, 4)[0]
+    assert torch.nonzero(cells).tolist() == [[row, column] for row in (1, 2, 3) for column in (0, 1, 2)]
+
+
+def test_a_new_network_is_an_image_model_that_frames_share() -> None:
+    torch.manual_seed(0)
+    unet = build_unet((16, 32), 4, 8, 16, 8, plain=1)
+    assert not hasattr(unet.down_blocks[0], "attentions") and hasattr(unet.down_blocks[1], "attentions")
+    clip, step, text = torch.randn(1, 4, 3, 8, 8), torch.tensor(500), torch.randn(1, 5, 16)
+    with torch.no_grad():
+        before = unet(clip, step, text).sample
+        start_as_identity(unet)
+        whole = unet(clip, step, text).sample
+        with as_image_model(unet):
+            each = torch.cat([unet(clip[:, :, index : index + 1], step, text).sample for index in range(3)], 2)
+        assert torch.allclose(whole, each, atol=1e-5) and not torch.allclose(whole, before, atol=1e-3)
+        assert torch.equal(unet(clip, step, text).sample, whole), "the temporal layers are back"
 
 
 def test_batches_have_different_captions_and_are_repeatable() -> None:
@@ -156,6 +181,12 @@ def test_learning_rate_warms_up_and_decays() -> None:
     assert factors[0] == 0.01 and max(factors) == pytest.approx(1) and factors.index(max(factors)) in (99, 100)
     assert factors[-1] == pytest.approx(0.01)
     assert all(a >= b for a, b in pairwise(factors[100:]))
+
+
+def test_learning_rate_is_constant_before_it_falls() -> None:
+    factors = [trapezoid(step, 1000, 0.25) for step in range(1200)]
+    assert factors[0] == 0.01 and set(factors[100:750]) == {1.0}
+    assert factors[875] == pytest.approx(0.5) and factors[1000] == factors[-1] == 0.01
 
 
 def test_small_objects_weigh_more() -> None:

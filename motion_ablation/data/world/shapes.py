@@ -212,22 +212,33 @@ def draw(scene: Scene, truth: Truth, size: int | tuple[int, int] = 64) -> Array:
     Args:
         size: side in pixels, or ``(h, w)``; the short side spans ``[-1, 1]``, the long one more.
     """
-    height, width = (size, size) if isinstance(size, int) else size
-    short = min(height, width)
-    across, down = (((np.arange(n, dtype=np.float32) + 0.5) / n * 2 - 1) * np.float32(n / short) for n in (width, height))
-    x, y = across[None, None, :], down[None, :, None]
+    across, down, _ = _pixels(size)
     zoom = truth.zoom[:, None, None]
-    world_x, world_y = x / zoom + truth.pan[:, 0, None, None], y / zoom + truth.pan[:, 1, None, None]
+    world_x, world_y = across / zoom + truth.pan[:, 0, None, None], down / zoom + truth.pan[:, 1, None, None]
     texture = np.mean([np.sin(kx * world_x + ky * world_y + phase) for kx, ky, phase in scene.waves], axis=0)
     shade = BACKGROUND_GAIN * (1 + 0.22 * texture)
     background = np.asarray(COLORS[scene.background], np.float32)[None, :, None, None] * shade[:, None]
-    dx, dy = x - truth.center[:, 0, None, None], y - truth.center[:, 1, None, None]
+    alpha = coverage(scene, truth, size)[:, None]
+    color = np.asarray(COLORS[scene.color], np.float32)[None, :, None, None]
+    return np.clip(background * (1 - alpha) + color * alpha, 0, 1).astype(np.float32)
+
+
+def coverage(scene: Scene, truth: Truth, size: int | tuple[int, int] = 64) -> Array:
+    """How much of each pixel the object covers: ``(f, h, w)`` in ``[0, 1]``; ``size`` as in :func:`draw`."""
+    across, down, short = _pixels(size)
+    dx, dy = across - truth.center[:, 0, None, None], down - truth.center[:, 1, None, None]
     cos, sin = np.cos(truth.angle)[:, None, None], np.sin(truth.angle)[:, None, None]
     radius = truth.scale[:, None, None]
     distance = signed_distance(scene.shape, (dx * cos + dy * sin) / radius, (dy * cos - dx * sin) / radius) * radius
-    alpha = np.clip(0.5 - distance * short / 2, 0, 1)[:, None]
-    color = np.asarray(COLORS[scene.color], np.float32)[None, :, None, None]
-    return np.clip(background * (1 - alpha) + color * alpha, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(0.5 - distance * short / 2, 0, 1))
+
+
+def _pixels(size: int | tuple[int, int]) -> tuple[Array, Array, int]:
+    """Coordinates of the columns ``(1, 1, w)`` and rows ``(1, h, 1)``, and the short side's pixels."""
+    height, width = (size, size) if isinstance(size, int) else size
+    short = min(height, width)
+    across, down = (((np.arange(n, dtype=np.float32) + 0.5) / n * 2 - 1) * np.float32(n / short) for n in (width, height))
+    return across[None, None, :], down[None, :, None], short
 
 
 def parked(shape: str, color: str, background: str, frames: int = 16, size: int | tuple[int, int] = 64) -> Array:
