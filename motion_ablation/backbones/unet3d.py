@@ -13,6 +13,7 @@ from motion_ablation.backbones.base import BACKBONES
 from motion_ablation.backbones.checkpointing import blocks_of, recompute
 from motion_ablation.backbones.diffusion.ddim import DDIM
 from motion_ablation.backbones.folder import FolderBackbone, find_checkpoint, find_sites, latent_shape, precision_of
+from motion_ablation.backbones.frame_convolution import convolve_frames_flat
 from motion_ablation.records import Site
 
 
@@ -38,6 +39,7 @@ class UNet3DBackbone(FolderBackbone):
     ) -> None:
         folder, precision = find_checkpoint(source), precision_of(dtype)
         denoiser = UNet3DConditionModel.from_pretrained(folder / "unet", torch_dtype=precision, local_files_only=True)
+        convolve_frames_flat(denoiser)
         if gradient_checkpointing:
             recompute(blocks_of(denoiser, self.recomputed))
         super().__init__(folder, denoiser, dtype, vae_slicing, DDIM.read(folder / "scheduler"))

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import CLIPTextModel
 
+from motion_ablation.backbones.frame_convolution import convolve_frames_flat
 from motion_ablation.files import write_json
 from motion_ablation.pretrain.optimizer import MuonAdamW
 from motion_ablation.pretrain.text import MAX_TOKENS, build_tokenizer, redraw_words, text_config
@@ -45,6 +46,7 @@ def build_unet(
     for layer in unet.modules():
         if isinstance(layer, torch.nn.Dropout):
             layer.p = 0.0
+    convolve_frames_flat(unet)
     return unet
 
 
