@@ -36,7 +36,7 @@ docs: $(STAMP) ## write the tables of docs/axes anew, from docstrings
 	$(BIN)/python docs/tables.py
 
 ablate-all: $(STAMP) ## run the two studies and write their table to results/
-	$(BIN)/motion-ablation run experiments/studies/integration.yaml experiments/studies/mqk_spatial.yaml --seeds 0 --output results
+	$(BIN)/motion-ablation run experiments/studies/integration.yaml experiments/studies/mqk_spatial.yaml --seeds 0 --shown builtin:bikes --output results
 
 benchmark: $(STAMP) ## measure speed and memory as ratios, on an idle machine, into results/speed.md (BENCHMARK="--only a b e")
 	$(BIN)/python -m benchmarks.speed $(BENCHMARK)

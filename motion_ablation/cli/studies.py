@@ -120,6 +120,7 @@ def _add_study_options(
     cards.completer = completion.cards
     parser.add_argument("--output", help="the study's folder (results/CARD, several cards joined by +)")
     parser.add_argument("--references", nargs="+", help="videos, manifests, builtin:NAME or builtin (builtin)")
+    parser.add_argument("--shown", nargs="+", default=[], help="more references: sheets show them, no table counts them")
     parser.add_argument("--config", nargs="+", action="extend", default=[], metavar="FILE", help="configuration beneath every experiment")
     parser.add_argument("--steps", type=positive, help="training steps of every run")
     parser.add_argument("--seeds", nargs="+", type=int, help="generation seeds")
@@ -143,6 +144,7 @@ def _study(options: argparse.Namespace) -> Study:
             options.seeds,
             options.prompts,
             options.train_seeds,
+            options.shown,
         )
         return make_study(cards, folder, wanted)
 

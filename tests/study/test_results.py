@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pandas as pd
 import pytest
 
 from motion_ablation.files import write_json
+from motion_ablation.study.analysis.controls import controls
 from motion_ablation.study.plan.study import Study
+from motion_ablation.study.report.build import build_report, films_of
 from motion_ablation.study.results import (
     COLUMNS,
     Results,
@@ -112,3 +115,19 @@ def test_every_video_is_in_the_csv(study: Study) -> None:
     found = [row for row in rows if (row["experiment"], row["reference"], row["train_seed"]) == ("baseline", "a", "4")]
     assert [float(row["text_similarity"]) for row in found] == [cell["text_similarity"] for cell in result["cells"]]
     assert {float(row["run_fid"]) for row in found} == set(result["metrics"].values())
+
+
+def test_a_shown_reference_is_in_the_sheets_and_in_no_number(tmp_path: Path, kept_study: Any) -> None:
+    study = kept_study(tmp_path, references="abc", prompts="p", seeds=(0,))
+    study.shown.append("c")
+    study.save()
+    results, every = Results(Study.load(tmp_path)), Results(replace(study, shown=[]))
+    assert results.study.judged == ["a", "b"] and set(results.frame["reference"]) == {"a", "b"}
+    kept = every.frame["reference"] != "c"
+    pd.testing.assert_frame_equal(results.frame, every.frame[kept].reset_index(drop=True))
+    assert {row["reference"] for row in csv.DictReader(results.csv().splitlines())} == {"a", "b"}
+    assert [film.reference for film in films_of(results)] == ["a", "b", "c"] == [film.reference for film in films_of(every)]
+    report = build_report(results.study)
+    assert report.facts["References"] == "a, b" and report.facts["References that are shown and not counted"] == "c"
+    assert all(value.references <= 2 for section in report.sections for row in section.scores.rows for value in row.values if value)
+    assert set(controls(results).frame["reference"]) == {"a", "b"}

@@ -93,7 +93,7 @@ class _Scorer:
     """
 
     def __init__(self, results: Results, baseline: str) -> None:
-        found = {name: results.first(baseline, name) for name in results.study.references}
+        found = {name: results.first(baseline, name) for name in results.study.judged}
         self.references = {name: first for name, first in found.items() if first is not None}
         self._lost: dict[str, str] = {}
         self._measured = results.measured

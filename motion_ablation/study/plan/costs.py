@@ -84,7 +84,8 @@ def _card_lines(study: Study) -> str:
             f"  baseline: {card.baseline}; replacements: {', '.join(card.replacements)}; plain backbone: {PLAIN}",
             f"  metrics: {', '.join(card.metrics)}; factors: {card.factors}-time",
         ]
-    return "\n".join([*lines, f"references: {', '.join(study.references)}"])
+    shown = [f"shown and not counted: {', '.join(study.shown)}"] if study.shown else []
+    return "\n".join([*lines, f"references: {', '.join(study.judged)}", *shown])
 
 
 def _data(run: Run) -> ReferenceDataModule:

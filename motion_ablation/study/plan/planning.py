@@ -35,6 +35,7 @@ class Options:
         configs: YAML files that every experiment builds on, such as another backbone.
         steps: of training. seeds: of generation. prompts: to generate with.
         train_seeds: every experiment that learns is trained once with each.
+        shown: more references, as above, that the sheets show and no table counts.
     """
 
     references: Sequence[str] | None = None
@@ -43,6 +44,7 @@ class Options:
     seeds: Sequence[int] | None = None
     prompts: Sequence[str] | None = None
     train_seeds: Sequence[int] | None = None
+    shown: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,12 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
     """
     files = _experiments(cards)
     _check_options(options)
-    references = _references(options)
+    references = [*_references(options), *options.shown]
     sources = find_sources(references)
     shared = _arguments(references, options)
     resolved = {name: _resolve([*options.configs, str(file)], shared, options.train_seeds) for name, file in files.items()}
     study = Study(folder, list(cards), list(files), [source.name for source in sources])
+    study.shown.extend(study.references[-len(find_sources(options.shown)) :] if options.shown else [])
     study.strata.update({source.name: strata for source in sources if any((strata := source.strata()).values())})
     owners: dict[str, str] = {}
     for name, each in resolved.items():

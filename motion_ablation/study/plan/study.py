@@ -19,6 +19,7 @@ class Study:
         folder: where everything about it is written. cards: what it answers.
         experiments: names of all experiments of the cards, in the order of the tables.
         references: names of the reference videos.
+        shown: those of them that the sheets and the report's videos show, and no table counts.
         same_as: for every experiment whose configuration comes out the same as that of an earlier one, that one's name. The two share
             their runs.
         runs: what has to be computed.
@@ -34,6 +35,12 @@ class Study:
     runs: list[Run] = field(default_factory=list)
     train_seeds: list[int] = field(default_factory=lambda: [0])
     strata: dict[str, dict[str, str]] = field(default_factory=dict)
+    shown: list[str] = field(default_factory=list)
+
+    @property
+    def judged(self) -> list[str]:
+        """The references that tables and verdicts are about."""
+        return [name for name in self.references if name not in self.shown]
 
     @property
     def metrics(self) -> list[str]:
@@ -73,5 +80,5 @@ class Study:
         data = read_json(folder / "study.json")
         cards = [Card(**{**card, "path": Path(card["path"])}) for card in data["cards"]]
         runs = [Run(**{**run, "folder": folder / run.get("folder", f"{run['experiment']}/{run['reference']}")}) for run in data["runs"]]
-        seeds, strata = data.get("train_seeds", [0]), data.get("strata", {})
-        return cls(folder, cards, data["experiments"], data["references"], data["same_as"], runs, seeds, strata)
+        seeds, strata, shown = data.get("train_seeds", [0]), data.get("strata", {}), data.get("shown", [])
+        return cls(folder, cards, data["experiments"], data["references"], data["same_as"], runs, seeds, strata, shown)

@@ -37,6 +37,9 @@ from motion_ablation.study.report.model import (
 from motion_ablation.study.report.remarks import cautions, generalises
 from motion_ablation.study.results import NOISES, Results, higher_is_better, noises_of, truths_of
 
+RARE = ("Prompts and captions cut by the text encoder", "References that are shown and not counted")
+"""Facts that are left out where there is nothing to say."""
+
 
 def build_report(study: Study, compared: pd.DataFrame | None = None) -> Report:
     """The report of a study.
@@ -45,7 +48,7 @@ def build_report(study: Study, compared: pd.DataFrame | None = None) -> Report:
         compared: of :func:`motion_ablation.study.analysis.statistics.comparisons`; None makes it.
     """
     results = Results(study)
-    frame, done = results.frame, results.finished
+    frame, done = results.frame, results.shown
     compared = comparisons(study, frame) if compared is None else compared
     known = controls(results)
     rows = pd.concat([part for part in (frame, known.frame) if len(part)] or [frame], ignore_index=True)
@@ -67,7 +70,7 @@ def build_report(study: Study, compared: pd.DataFrame | None = None) -> Report:
         versions=_collected(
             item for each in done for item in {**each.result.get("versions", {}), "backbone": each.result["backbone"]}.items()
         ),
-        protocols=list(dict.fromkeys(_protocol(*item) for each in done for item in each.protocols.items())),
+        protocols=list(dict.fromkeys(_protocol(*item) for each in results.finished for item in each.protocols.items())),
     )
 
 
@@ -79,7 +82,8 @@ def _facts(study: Study, done: list[Finished]) -> dict[str, str]:
     cut = dict.fromkeys(f"“… {end}”" for each in done for end in each.result.get("cut_texts", {}).values())
     facts = {
         "Runs": f"{counts['done']} of {len(study.runs)} done, {counts['failed']} failed",
-        "References": ", ".join(study.references),
+        "References": ", ".join(study.judged),
+        "References that are shown and not counted": ", ".join(study.shown),
         "Prompts": "; ".join(dict.fromkeys(cell.prompt for cell in cells)),
         "Prompts and captions cut by the text encoder": "; ".join(cut),
         "Generation seeds": ", ".join(map(str, sorted({cell.seed for cell in cells}))),
@@ -87,7 +91,7 @@ def _facts(study: Study, done: list[Finished]) -> dict[str, str]:
         "Training steps": ", ".join(map(str, sorted({each.result["steps"] for each in done} - {0}))) or "none",
         "Backbone": ", ".join(dict.fromkeys(sources)),
     }
-    return {term: fact for term, fact in facts.items() if fact or term != "Prompts and captions cut by the text encoder"}
+    return {term: fact for term, fact in facts.items() if fact or term not in RARE}
 
 
 def _lost(study: Study) -> list[LostRun]:

@@ -77,7 +77,7 @@ def compare(table: Published, study: Study | None = None) -> str:
                 lines.append([row["name"], metric.replace("_", " "), number(published), *_cells(found, published, wanted)])
     about = [f"# {table.name}", f"Source: {table.source}.", f"Setting: {table.setting}. n: {table.n}. Our initial noise: {table.noise}."]
     if study is not None:
-        about.append(f"Ours: {study.folder}; references: {', '.join(study.references)}.")
+        about.append(f"Ours: {study.folder}; references: {', '.join(study.judged)}.")
     end = "Deviation: ours minus published; ± is the standard error of ours alone. Published rows have no interval, so none is tested."
     return "\n\n".join([*about, grid(COLUMNS, lines), end]) + "\n"
 

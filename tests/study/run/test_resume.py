@@ -262,6 +262,15 @@ def test_training_seeds_are_runs_of_their_own(card: Path, quick_config: Path, tm
     assert plan(tmp_path, card, settings, "own").train_seeds == [0], "the configuration's"
 
 
+def test_shown_references_run_beside_those_that_count(card: Path, quick_config: Path, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, quick_config)
+    study = plan(tmp_path, card, settings, references=["builtin:orbit"], shown=["builtin:slide"])
+    assert study.references == ["orbit", "slide"] and study.judged == ["orbit"]
+    assert {run.reference for run in study.runs_of("baseline")} == {"orbit", "slide"}
+    alone = plan(tmp_path, card, settings, "alone", references=["builtin:orbit"])
+    assert alone.run_of("baseline", "orbit").recipe == study.run_of("baseline", "orbit").recipe, "what counts is not changed"
+
+
 @pytest.mark.parametrize("seeds", [[1, 1], [-1]])
 def test_training_seeds_that_cannot_be_are_refused(card: Path, quick_config: Path, tmp_path: Path, seeds: list[int]) -> None:
     with pytest.raises(ValueError, match="training seeds must be different numbers from 0"):
