@@ -82,7 +82,7 @@ def test_print_config(path: Path, capsys: pytest.CaptureFixture[str], no_weights
         main(["fit", "--config", str(path), "--print_config"])
     assert stopped.value.code == 0
     printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed["trainer"]["max_steps"] == 120
+    assert printed["trainer"]["max_steps"] == 60
     difference = yaml.safe_load(path.read_text())
 
     def holds(whole: Any, part: Any) -> bool:
@@ -123,7 +123,7 @@ def test_real_backbones_train_as_the_authors_do() -> None:
     for path in (ROOT / "experiments" / "backbones").glob("*.yaml"):
         found = yaml.safe_load(path.read_text())
         assert found["model"]["optimizer"] == {"lr": 0.02, "adapter_lr": 0.0005} and found["model"]["timesteps_from"] == 0
-        assert found["trainer"] == {"max_steps": 400, "check_val_every_n_epoch": 10}, "400 of the defaults' 40 steps an epoch"
+        assert found["trainer"] == {"max_steps": 400, "check_val_every_n_epoch": 20}, "400 of the defaults' 20 steps an epoch"
 
 
 # Refusals.
