@@ -120,7 +120,7 @@ def test_the_page_holds_the_findings(page: Page, reported: Study) -> None:
     assert "15 of 18 done, 3 failed" in words
     for heading in ("Videos", "Training", "Cost", "Configurations", "Versions and protocols", "How to read the tables"):
         assert heading in words
-    assert "model.optimizer.lr 0.05 0.5" in words and "Nothing is changed: the defaults." in words
+    assert "model.optimizer.lr 0.15 0.5" in words and "Nothing is changed: the defaults." in words
     assert "torch 9.9" in words and "network: CLIP" in words
     assert "finer 3 of 3 1,234 30 24 10 30" in words, "cost"
 
