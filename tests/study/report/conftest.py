@@ -65,7 +65,7 @@ def _finish(run: Run, number: int) -> None:
         "metrics": {}, "versions": {"torch": "9.9"}, "protocols": {"text_similarity": {"network": "CLIP"}},
     }  # fmt: skip
     write_json(run.folder / "result.json", result)
-    (run.folder / "config.yaml").write_text(_config(0.05 if run.experiment == "baseline" else 0.5))
+    (run.folder / "config.yaml").write_text(_config(0.15 if run.experiment == "baseline" else 0.5))
 
 
 def _keep(path: Path, random: np.random.Generator, **more: float) -> None:
