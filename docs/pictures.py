@@ -1,6 +1,6 @@
 """Pictures for the pages of the axes, from a study of all of their experiments on one reference.
 
-motion-ablation run experiments/studies/*.yaml --references builtin:orbit --seeds 0 --prompts "a red circle on a cyan background" --output results/axes
+motion-ablation run experiments/studies/*.yaml --references builtin:orbit --seeds 0 --prompts "a white cross on a blue background" --output results/axes
 python docs/pictures.py results/axes
 """  # noqa: E501
 
