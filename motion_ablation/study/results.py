@@ -26,20 +26,20 @@ class Results:
     """All that the finished runs of a study left: the one reader of it, whatever is to be told. Each run is read once.
 
     Attributes:
-        study: whose. shown: its finished runs, experiment by experiment in the table's order; one that resolves to the same as
+        study: whose. every: its finished runs, experiment by experiment in the table's order; one that resolves to the same as
             another has that one's runs. finished: those on references that tables count, see :attr:`.Study.judged`.
     """
 
     def __init__(self, study: Study) -> None:
         self.study = study
         done = {run.name: result for run in study.runs if (result := run.result()) is not None and result["status"] == "done"}
-        self.shown = [
+        self.every = [
             Finished(experiment, run, done[run.name])
             for experiment in study.experiments
             for run in study.runs_of(experiment)
             if run.name in done
         ]
-        self.finished = [each for each in self.shown if each.run.reference not in study.shown]
+        self.finished = [each for each in self.every if each.run.reference not in study.shown]
 
     def of(self, experiment: str) -> list[Finished]:
         """An experiment's finished runs."""
@@ -47,7 +47,7 @@ class Results:
 
     def first(self, experiment: str, reference: str) -> Finished | None:
         """Of an experiment's finished runs on a reference, one that is only shown too, that of the first training seed."""
-        return next((each for each in self.shown if (each.experiment, each.run.reference) == (experiment, reference)), None)
+        return next((each for each in self.every if (each.experiment, each.run.reference) == (experiment, reference)), None)
 
     @cached_property
     def frame(self) -> pd.DataFrame:

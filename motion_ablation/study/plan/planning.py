@@ -75,12 +75,13 @@ def make_study(cards: list[Card], folder: Path, options: Options) -> Study:
     """
     files = _experiments(cards)
     _check_options(options)
-    references = [*_references(options), *options.shown]
+    counted = _references(options)
+    references = [*counted, *options.shown]
     sources = find_sources(references)
     shared = _arguments(references, options)
     resolved = {name: _resolve([*options.configs, str(file)], shared, options.train_seeds) for name, file in files.items()}
     study = Study(folder, list(cards), list(files), [source.name for source in sources])
-    study.shown.extend(study.references[-len(find_sources(options.shown)) :] if options.shown else [])
+    study.shown.extend(study.references[len(find_sources(counted)) :])
     study.strata.update({source.name: strata for source in sources if any((strata := source.strata()).values())})
     owners: dict[str, str] = {}
     for name, each in resolved.items():

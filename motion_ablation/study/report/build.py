@@ -48,7 +48,7 @@ def build_report(study: Study, compared: pd.DataFrame | None = None) -> Report:
         compared: of :func:`motion_ablation.study.analysis.statistics.comparisons`; None makes it.
     """
     results = Results(study)
-    frame, done = results.frame, results.shown
+    frame, done = results.frame, results.every
     compared = comparisons(study, frame) if compared is None else compared
     known = controls(results)
     rows = pd.concat([part for part in (frame, known.frame) if len(part)] or [frame], ignore_index=True)
