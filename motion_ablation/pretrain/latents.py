@@ -28,13 +28,15 @@ GROUPED_BATCHES = 0.75
 
 
 def clip_scene(seed: int, index: int, grouped: int) -> Scene:
-    """The pool's clip of this index: the first ``grouped`` ones show one appearance in all motions after the other, the rest anything."""
-    rng = np.random.default_rng((seed, index))
+    """The pool's clip of this index: the first ``grouped`` ones show one appearance in all motions after the other, the rest anything.
+
+    Clips of one appearance differ in the motion alone: texture, angle, phase and travel are the same, and the start as far as it can be.
+    """
     if index >= grouped:
-        return sample_scene(rng)
-    base = sample_scene(np.random.default_rng((seed, index // len(MOTIONS), 0)))
-    motion = MOTIONS[index % len(MOTIONS)]
-    return sample_scene(rng, shape=base.shape, color=base.color, background=base.background, motion=motion, camera="static")
+        return sample_scene(np.random.default_rng((seed, index)))
+    base, motion = sample_scene(np.random.default_rng((seed, index // len(MOTIONS), 0))), MOTIONS[index % len(MOTIONS)]
+    shared = {name: getattr(base, name) for name in ("shape", "color", "background", "travel", "angle", "phase", "waves")}
+    return sample_scene(np.random.default_rng((seed, index // len(MOTIONS), 1)), motion=motion, camera="static", **shared)
 
 
 def object_cells(covered: Tensor, height: int) -> Tensor:

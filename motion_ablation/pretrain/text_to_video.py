@@ -106,6 +106,23 @@ def draw_noise(shape: torch.Size, groups: list[int], generator: torch.Generator)
     return noise[rows], uniform[rows]
 
 
+def group_contrast(error: Tensor, weight: Tensor, groups: Tensor) -> Tensor:
+    """The weighted mean square of how the errors ``(b, c, f, h, w)`` of one group differ from their mean; 0 without groups.
+
+    Clips of a group share all but the motion, so this is the error of what the motion word alone should change.
+
+    Args:
+        weight: ``(b, 1, f, h, w)``; each group takes its largest. groups: ``(b,)``; clips of less than 0 are in none.
+    """
+    total, cells = error.new_zeros(()), error.new_zeros(())
+    for group in groups[groups >= 0].unique():
+        rows = groups == group
+        largest = weight[rows].amax(0).expand(int(rows.sum()), -1, -1, -1, -1)
+        total = total + (largest * (error[rows] - error[rows].mean(0)).square()).sum()
+        cells = cells + largest.sum()
+    return total / (cells * error.shape[1]).clamp(min=1)
+
+
 class PretrainTextToVideo(L.LightningModule):
     """Trains a small ``UNet3DConditionModel`` and its text encoder on latents, and saves a diffusers folder.
 
@@ -120,6 +137,7 @@ class PretrainTextToVideo(L.LightningModule):
         words_from: least timestep of clips in groups, whose captions differ in the motion alone: there the words must tell it.
         word_scale: root mean square to which the words' embeddings are drawn when training starts from nothing. At the usual 0.02
             the first layer's output drowns them, next to no gradient comes back, and motion words are never learned.
+        contrast: weight of :func:`group_contrast` in the loss.
         emphasis: how much more an error counts in the cells that the object touches (1: twice as much).
         decay: share of all steps, at their end, over which the learning rate falls to nothing.
     """
@@ -128,7 +146,7 @@ class PretrainTextToVideo(L.LightningModule):
         self, output: str, channels: tuple[int, ...] = (48, 64, 96), plain: int = 0, latent_channels: int = 4, latent_size: int = 16,
         head_dim: int = 8, text_width: int = 64, text_layers: int = 2, lr: float = 4e-3, ema: float = 0.995, weight_decay: float = 1e-2,
         start: str | None = None, noise_power: float = 1.2, words_from: int = 900, word_scale: float = 1.0,
-        emphasis: float = 2.0, decay: float = 0.3,
+        emphasis: float = 2.0, contrast: float = 0.0, decay: float = 0.3,
     ) -> None:  # fmt: skip
         super().__init__()
         self.save_hyperparameters()
@@ -166,7 +184,9 @@ class PretrainTextToVideo(L.LightningModule):
         with as_image_model(unet) if clean.shape[2] == 1 else nullcontext():
             predicted = unet(noisy, steps, self.embed(self.model, batch["caption"])).sample
         weight = 1 + self.hparams["emphasis"] * batch["object"][:, None]
-        loss = (weight * (predicted - target).square()).sum() / (weight.sum() * clean.shape[1])
+        error = predicted - target
+        loss = (weight * error.square()).sum() / (weight.sum() * clean.shape[1])
+        loss = loss + self.hparams["contrast"] * group_contrast(error, weight, batch["group"])
         self.log(f"train/loss_{clean.shape[2]}_frames", loss, prog_bar=True)
         return loss
 

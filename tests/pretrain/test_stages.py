@@ -11,10 +11,18 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
 from motion_ablation.backbones import UNet3DBackbone
+from motion_ablation.data.world.shapes import MOTIONS
 from motion_ablation.metrics.networks.encoders import load_encoder
 from motion_ablation.pretrain.clip import AppearanceBatches
 from motion_ablation.pretrain.latents import LatentDataModule, LatentPool, clip_scene, encode_shard, object_cells
-from motion_ablation.pretrain.text_to_video import PretrainTextToVideo, as_image_model, build_unet, draw_noise, start_as_identity
+from motion_ablation.pretrain.text_to_video import (
+    PretrainTextToVideo,
+    as_image_model,
+    build_unet,
+    draw_noise,
+    group_contrast,
+    start_as_identity,
+)
 from motion_ablation.pretrain.vae import contrast, cosine, outline_weights, reconstruction_weights, trapezoid
 
 CURRICULUM = [[2, 1, 8, 10], [3, 8, 4, 20], [1, 16, 2, 30, 5]]
@@ -81,7 +89,24 @@ def test_motions_of_one_appearance_meet_in_a_batch() -> None:
         assert len(looks) == 1 and len({item["caption"] for item in four}) == 4, "one appearance, four motions"
         seen |= looks
     assert len(seen) == 2, "as many appearances as the curriculum says"
-    assert [clip_scene(7, index, 36).camera for index in range(36)] == ["static"] * 36
+    scenes = [clip_scene(7, index, 36) for index in range(36)]
+    assert {scene.camera for scene in scenes} == {"static"}
+    assert len({(scene.waves, scene.angle, scene.phase, scene.travel) for scene in scenes}) == 3, "only the motion differs"
+    assert [scene.motion for scene in scenes[:12]] == list(MOTIONS) and scenes[0].start[1] == scenes[1].start[1]
+
+
+def test_contrast_counts_what_the_motion_word_should_change_and_nothing_else() -> None:
+    error = torch.randn(5, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    weight, groups = torch.ones(5, 1, 3, 4, 4), torch.tensor([8, 8, 8, -1, -1])
+    found = group_contrast(error, weight, groups)
+    assert float(found) == pytest.approx(float(error[:3].var(0, correction=0).mean()), rel=1e-5)
+    same = error + torch.randn(1, 2, 3, 4, 4)
+    assert torch.allclose(group_contrast(same, weight, groups), found, atol=1e-5), "an error that all share does not count"
+    assert float(group_contrast(error, weight, torch.full((5,), -1))) == 0
+    two = group_contrast(torch.cat([error[:3], error[:3] * 2]), torch.ones(6, 1, 3, 4, 4), torch.tensor([1, 1, 1, 4, 4, 4]))
+    assert float(two) == pytest.approx(2.5 * float(found), rel=1e-5)
+    weight[0, :, 0] = 3
+    assert group_contrast(error, weight, groups) != found
 
 
 def test_clips_of_a_group_share_noise_and_timestep() -> None:
