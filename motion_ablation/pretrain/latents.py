@@ -23,6 +23,8 @@ from motion_ablation.files import replacing
 SHARD = 1000
 MEETING = 4
 """Motions that meet in one batch, of one appearance."""
+PAIRS = tuple(MOTIONS[first : first + 2] for first in range(0, len(MOTIONS), 2))
+"""Each motion with its opposite, or with the one most like it: the two meet in the same batch."""
 GROUPED_BATCHES = 0.75
 """Share of batches in which motions meet, while the curriculum counts appearances and names no other."""
 
@@ -108,7 +110,8 @@ class LatentPool(Dataset[dict[str, Any]]):
     def _member(self, item: int) -> int:
         rng = np.random.default_rng((self.seed, item // MEETING, 2))
         appearance = int(rng.integers(self.appearances))
-        return appearance * len(MOTIONS) + int(rng.permutation(len(MOTIONS))[item % MEETING])
+        pairs = rng.permutation(PAIRS)
+        return appearance * len(MOTIONS) + MOTIONS.index(pairs[: MEETING // 2].flatten()[item % MEETING])
 
 
 class LatentDataModule(L.LightningDataModule):

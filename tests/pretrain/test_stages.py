@@ -14,7 +14,7 @@ from motion_ablation.backbones import UNet3DBackbone
 from motion_ablation.data.world.shapes import MOTIONS
 from motion_ablation.metrics.networks.encoders import load_encoder
 from motion_ablation.pretrain.clip import AppearanceBatches
-from motion_ablation.pretrain.latents import LatentDataModule, LatentPool, clip_scene, encode_shard, object_cells
+from motion_ablation.pretrain.latents import PAIRS, LatentDataModule, LatentPool, clip_scene, encode_shard, object_cells
 from motion_ablation.pretrain.text_to_video import (
     PretrainTextToVideo,
     as_image_model,
@@ -87,6 +87,8 @@ def test_motions_of_one_appearance_meet_in_a_batch() -> None:
         assert {item["group"] for item in four} == {first // 4}
         looks = {(*item["caption"].split()[1:3], item["caption"].split(" on a ")[1]) for item in four}
         assert len(looks) == 1 and len({item["caption"] for item in four}) == 4, "one appearance, four motions"
+        shown = [next(motion for motion in MOTIONS if motion in item["caption"]) for item in four]
+        assert {tuple(shown[:2]), tuple(shown[2:])} <= set(PAIRS), "opposites meet"
         seen |= looks
     assert len(seen) == 2, "as many appearances as the curriculum says"
     scenes = [clip_scene(7, index, 36) for index in range(36)]
