@@ -8,6 +8,9 @@ what is there for the backward pass when it begins. *peak*: the most that there 
 gradients and temporaries included. *sum*: weights, motion and AdamW, peak. *TFLOP*: operations of the step, a multiplication and an
 addition being two.
 
+``--gpu`` runs three of these steps on the first GPU instead, with random weights and AdamW, and gives what its allocator held at most
+(*allocated* in tensors, *reserved* with its slack) and the last step's seconds.
+
 Attention counts as the flash kernel keeps it (queries, keys, values, output, one number per row), which torch picks on a GPU in half
 precision. Not counted: the CUDA context, the libraries' own workspaces and the allocator's slack; *fits* adds ``SLACK`` GB for them.
 
@@ -17,6 +20,8 @@ Run it with ``python benchmarks/memory.py``, or with the YAML files of the backb
 from __future__ import annotations
 
 import argparse
+import gc
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +55,7 @@ GB = 1e9
 HEADER = (
     "backbone", "checkpointing", "clip", "trained", "weights GB", "motion and AdamW GB", "kept GB", "peak GB", "sum GB", "TFLOP", "fits",
 )  # fmt: skip
+GPU_HEADER = ("backbone", "checkpointing", "allocated GB", "reserved GB", "seconds")
 CARDS, SLACK = (8, 12, 16, 24, 48, 80), 2.0
 
 
@@ -182,19 +188,19 @@ class Noted(Denoising):
 
 
 class Step(Training):
-    """A training step whose example has a shape and no content, so that no noise schedule is asked."""
+    """A training step whose example is all zeros, so that no noise schedule is asked."""
 
     def example(self, ready: Prepared, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        noisy, target = (torch.empty_like(ready.posterior.mean) for _ in range(2))
-        return noisy, torch.empty(1, dtype=torch.int64, device="meta"), target
+        noisy, target = (torch.zeros_like(ready.posterior.mean) for _ in range(2))
+        return noisy, torch.zeros(1, dtype=torch.int64, device=noisy.device), target
 
 
-def on_meta(name: str, model: Model, checkpointing: bool) -> Any:
-    """A registered backbone with this denoiser, without weights."""
+def backbone_on(device: str, name: str, model: Model, checkpointing: bool) -> Any:
+    """A registered backbone with this denoiser: without weights on the meta device, else with random ones."""
     kind = BACKBONES[name]
     backbone: Any = kind.__new__(kind)
     nn.Module.__init__(backbone)
-    with torch.device("meta"):
+    with torch.device(device):
         backbone.denoiser = model.denoiser().to(DTYPE)
         backbone.beside = nn.ModuleList(model.beside())
     if issubclass(kind, TransformerBackbone):
@@ -246,33 +252,72 @@ def motion_of(changes: dict[str, Any]) -> dict[str, Any]:
     return {key: {**(value or {}), **(changes.get(key) or {})} if key in changes else value for key, value in paper.items()}
 
 
-def measure(settings: dict[str, Any], checkpointing: bool, appearance: dict[str, Any] | None = None) -> Memory:
-    """One step of the paper's motion, on the backbone and clip of these settings; ``appearance``: as ``model.appearance``."""
-    chosen, (frames, size) = settings["model"]["backbone"], (settings["data"][key] for key in ("frames", "size"))
-    name, model = chosen.get("name", "unet3d"), MODELS[chosen["source"]]
-    backbone = on_meta(name, model, checkpointing)
-    shape = model.latents(frames, *size)
-    sites = backbone.probe(backbone.shape if isinstance(backbone, TransformerBackbone) else backbone.denoiser.config, shape)
-    config = MotionConfig.from_dict(motion_of(settings["model"].get("motion", {})))
-    motion = MotionEmbeddings(config, sites).to("meta")
-    looks = None
-    if appearance:
-        options = {**appearance, "skipped": 0.0, "denoiser": backbone.denoiser, "temporal": [site.name for site in sites]}
-        looks = APPEARANCES.build(options.pop("name"), **options).to("meta").train()
-    latents = torch.empty(1, *shape, device="meta")
-    caption = torch.empty(1, *model.text, device="meta", dtype=DTYPE)
-    ready = Prepared(Clip(latents, 8.0, "", ""), Posterior(latents, latents), caption, sites, {})
-    trained = [p for module in (motion, looks) if module for p in module.parameters()]
+@dataclass(frozen=True)
+class Case:
+    """One step of the paper's motion on a backbone, ready to run on a device."""
 
-    live, generator = Live([*backbone.parameters(), *backbone.buffers(), *trained]), torch.Generator()
+    backbone: Any
+    motion: MotionEmbeddings
+    looks: Any
+    ready: Prepared
+
+    @classmethod
+    def build(cls, settings: dict[str, Any], checkpointing: bool, appearance: dict[str, Any] | None, device: str) -> Case:
+        """The backbone and the clip of these settings; ``appearance``: as ``model.appearance``."""
+        chosen, (frames, size) = settings["model"]["backbone"], (settings["data"][key] for key in ("frames", "size"))
+        name, model = chosen.get("name", "unet3d"), MODELS[chosen["source"]]
+        backbone = backbone_on(device, name, model, checkpointing)
+        shape = model.latents(frames, *size)
+        sites = backbone.probe(backbone.shape if isinstance(backbone, TransformerBackbone) else backbone.denoiser.config, shape)
+        config = MotionConfig.from_dict(motion_of(settings["model"].get("motion", {})))
+        motion = MotionEmbeddings(config, sites).to(device)
+        looks = None
+        if appearance:
+            options = {**appearance, "skipped": 0.0, "denoiser": backbone.denoiser, "temporal": [site.name for site in sites]}
+            looks = APPEARANCES.build(options.pop("name"), **options).to(device).train()
+        latents = torch.zeros(1, *shape, device=device)
+        caption = torch.zeros(1, *model.text, device=device, dtype=DTYPE)
+        return cls(backbone, motion, looks, Prepared(Clip(latents, 8.0, "", ""), Posterior(latents, latents), caption, sites, {}))
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        return [p for module in (self.motion, self.looks) if module for p in module.parameters()]
+
+    def backward(self, objective: Denoising) -> None:
+        """One step's gradients."""
+        Step(self.backbone, self.motion, objective, self.looks).loss(self.ready, torch.Generator()).backward()
+
+
+def measure(settings: dict[str, Any], checkpointing: bool, appearance: dict[str, Any] | None = None) -> Memory:
+    """One step, counted on the meta device; see :meth:`Case.build`."""
+    case = Case.build(settings, checkpointing, appearance, "meta")
+    live = Live([*case.backbone.parameters(), *case.backbone.buffers(), *case.trained])
     noted = Noted(live)
     with mock.patch("torch.nn.functional.scaled_dot_product_attention", live.attention), live:
-        Step(backbone, motion, noted, looks).loss(ready, generator).backward()
-    weights = sum(p.numel() * p.element_size() for p in backbone.parameters())
-    return Memory(sum(p.numel() for p in trained), weights, noted.kept, live.peak, live.operations)
+        case.backward(noted)
+    weights = sum(p.numel() * p.element_size() for p in case.backbone.parameters())
+    return Memory(sum(p.numel() for p in case.trained), weights, noted.kept, live.peak, live.operations)
 
 
-def rows(path: Path) -> list[list[str]]:
+def on_gpu(settings: dict[str, Any], checkpointing: bool, appearance: dict[str, Any] | None = None) -> tuple[float, float, float]:
+    """Three training steps on the first GPU: most GB in tensors, most GB reserved, seconds of the last step."""
+    case = Case.build(settings, checkpointing, appearance, "cuda")
+    gc.collect()
+    torch.cuda.empty_cache()  # building in float32 takes more than some steps
+    torch.cuda.reset_peak_memory_stats()
+    optimizer, seconds = torch.optim.AdamW(case.trained), 0.0
+    for _ in range(3):
+        torch.cuda.synchronize()
+        begun = time.perf_counter()
+        case.backward(Denoising())
+        optimizer.step()
+        optimizer.zero_grad()
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - begun
+    return torch.cuda.max_memory_allocated() / GB, torch.cuda.max_memory_reserved() / GB, seconds
+
+
+def rows(path: Path, gpu: bool = False) -> list[list[str]]:
     """Lines of the table: without and with gradient checkpointing, and both under ``objective_hybrid``; the shipped one is marked."""
     settings = settings_of(path)
     shipped = bool(settings["model"]["backbone"].get("options", {}).get("gradient_checkpointing"))
@@ -282,8 +327,17 @@ def rows(path: Path) -> list[list[str]]:
     transformer = issubclass(BACKBONES[settings["model"]["backbone"].get("name", "unet3d")], TransformerBackbone)
     looks = (None,) if transformer else (None, hybrid)  # a transformer has no layers that see one frame alone
     for checkpointing, appearance in ((on, each) for each in looks for on in (False, True)):
-        found = measure(settings, checkpointing, appearance)
         label = ("**on**" if checkpointing else "**off**") if checkpointing == shipped else ("on" if checkpointing else "off")
+        if gpu:
+            name = f"{path.stem}, hybrid" if appearance else path.stem
+            try:
+                numbers = [f"{value:.2f}" for value in on_gpu(settings, checkpointing, appearance)]
+            except torch.OutOfMemoryError as error:
+                numbers = [str(error).split(".")[0], "", ""]
+            lines.append([name, label, *numbers])
+            print(lines[-1], flush=True)
+            continue
+        found = measure(settings, checkpointing, appearance)
         numbers = [f"{value / GB:.2f}" for value in (found.weights, found.motion, found.kept, found.peak, found.total)]
         clip = f"{settings['data']['frames']} × {height} × {width}"
         trained = f"{found.parameters / 1e6:.1f} M"
@@ -296,9 +350,13 @@ def main() -> None:
     """Prints the table in Markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("backbones", nargs="*", type=Path, help="YAML files of backbones; default: all that ship")
+    parser.add_argument("--gpu", action="store_true", help="run the steps on the first GPU, with random weights")
     diffusers.logging.set_verbosity_error()
-    paths = parser.parse_args().backbones or sorted((ROOT / "experiments" / "backbones").glob("*.yaml"))
-    print(grid(HEADER, [line for path in paths for line in rows(path)]))
+    given = parser.parse_args()
+    paths = given.backbones or sorted((ROOT / "experiments" / "backbones").glob("*.yaml"))
+    if given.gpu:
+        print(torch.cuda.get_device_name())
+    print(grid(GPU_HEADER if given.gpu else HEADER, [line for path in paths for line in rows(path, given.gpu)]))
 
 
 if __name__ == "__main__":

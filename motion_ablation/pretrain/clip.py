@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPVisionConfig
 
 from motion_ablation.data.world.shapes import SHAPES, appearances, render, sample_scene
+from motion_ablation.pretrain.optimizer import MuonAdamW
 from motion_ablation.pretrain.text import MAX_TOKENS, build_tokenizer, text_config
-from motion_ablation.pretrain.vae import cosine
+from motion_ablation.pretrain.vae import trapezoid
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
@@ -82,12 +83,13 @@ class PretrainCLIP(L.LightningModule):
     Args:
         output: folder that receives the model, tokenizer and preprocessor whenever an epoch ends.
         width, layers, patch: shape of the vision transformer. projection: dimension of the shared space.
+        decay: share of all steps, at their end, over which the learning rate falls to nothing.
         start: folder of an earlier model of the same shape to go on from.
     """
 
     def __init__(
-        self, output: str, width: int = 96, layers: int = 4, patch: int = 4, size: int = 64, projection: int = 64,
-        lr: float = 1e-3, noise: float = 0.05, start: str | None = None,
+        self, output: str, width: int = 128, layers: int = 4, patch: int = 8, size: int = 64, projection: int = 64,
+        lr: float = 3e-3, decay: float = 0.5, noise: float = 0.05, start: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.save_hyperparameters()
@@ -134,7 +136,7 @@ class PretrainCLIP(L.LightningModule):
         CLIPImageProcessor(size={"shortest_edge": size}, crop_size=edge, image_mean=MEAN, image_std=STD).save_pretrained(folder)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.hparams["lr"], weight_decay=1e-2)
+        optimizer = MuonAdamW(self, lr=self.hparams["lr"])
         total = int(self.trainer.max_steps)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, total))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: trapezoid(step, total, self.hparams["decay"]))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -47,18 +48,42 @@ def object_cells(covered: Tensor, height: int) -> Tensor:
     return torch.nn.functional.max_pool2d(cells, 3, 1, 1)[:, 0].gt(0).byte()
 
 
-def encode_shard(vae: AutoencoderKL, path: Path, first: int, count: int, frames: int, size: int, seed: int, grouped: int = 0) -> None:
-    """Renders and encodes the clips ``first .. first + count`` and writes their scaled latents and :func:`object_cells` atomically."""
+@dataclass
+class RenderedClips(Dataset[tuple[Tensor, Tensor]]):
+    """The pool's clips ``first .. first + count``: frames ``(f, 3, size, size)`` in ``[-1, 1]``, and :func:`object_cells` ``(f, h, w)``.
+
+    ``seed`` and ``grouped`` are those of :func:`clip_scene`; ``cells`` is how many there are along the height.
+    """
+
+    first: int
+    count: int
+    frames: int
+    size: int
+    seed: int
+    grouped: int
+    cells: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        scene = clip_scene(self.seed, self.first + row, self.grouped)
+        video, truth = render(scene, self.frames, self.size)
+        covered = torch.from_numpy(coverage(scene, truth, self.size))
+        return torch.from_numpy(video) * 2 - 1, object_cells(covered, self.cells)
+
+
+@torch.no_grad()
+def encode_shard(vae: AutoencoderKL, path: Path, clips: RenderedClips, num_workers: int = 0) -> None:
+    """Encodes the clips where the autoencoder is, and writes their scaled latents and cells atomically."""
     latents, cells = [], []
-    for index in range(first, first + count):
-        scene = clip_scene(seed, index, grouped)
-        video, truth = render(scene, frames, size)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            mean = vae.encode(torch.from_numpy(video) * 2 - 1).latent_dist.mean
-        latents.append((mean.float() * vae.config.scaling_factor).half())
-        cells.append(object_cells(torch.from_numpy(coverage(scene, truth, size)), mean.shape[-2]))
+    for video, covered in DataLoader(clips, batch_size=8, num_workers=num_workers):
+        with torch.autocast(vae.device.type, torch.bfloat16):
+            mean = vae.encode(video.flatten(0, 1).to(vae.device)).latent_dist.mean
+        latents.append((mean.float() * vae.config.scaling_factor).half().unflatten(0, video.shape[:2]).cpu())
+        cells.append(covered)
     with replacing(path) as part:
-        save_file({"latents": torch.stack(latents).contiguous(), "object": torch.stack(cells).contiguous()}, part)
+        save_file({"latents": torch.cat(latents).contiguous(), "object": torch.cat(cells).contiguous()}, part)
 
 
 class LatentPool(Dataset[dict[str, Any]]):
@@ -121,12 +146,13 @@ class LatentDataModule(L.LightningDataModule):
         vae: folder of the trained autoencoder. cache: folder of the encoded pool. pool: number of clips.
         curriculum: rows ``[epochs, frames, batch size, batches per epoch]``, in order; the last row goes on for ever. A fifth number
             is how many appearances to learn the motion words on, a sixth the share of batches that do so; see :class:`LatentPool`.
-        grouped: share of the pool that shows one appearance in all motions.
+        grouped: share of the pool that shows one appearance in all motions. num_workers: processes that render and draw clips.
     """
 
     def __init__(
         self, vae: str, cache: str, curriculum: list[list[float]], pool: int = 12000, frames: int = 16, size: int = 64,
         seed: int = 1_000_000, motion_dropout: float = 0.25, caption_dropout: float = 0.1, grouped: float = 0.7,
+        num_workers: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.save_hyperparameters(logger=False)
@@ -144,13 +170,16 @@ class LatentDataModule(L.LightningDataModule):
 
     def prepare_data(self) -> None:
         hp: Any = self.hparams
-        vae = None
+        vae: Any = None
         for number, path in enumerate(self._shards()):
             if not path.exists():
-                vae = vae or AutoencoderKL.from_pretrained(hp.vae).eval().to(memory_format=torch.channels_last)
-                encode_shard(
-                    vae, path, number * SHARD, min(SHARD, hp.pool - number * SHARD), hp.frames, hp.size, hp.seed, self.grouped_clips()
-                )
+                if vae is None:
+                    device = "cuda" if torch.cuda.is_available() else "cpu"
+                    vae = AutoencoderKL.from_pretrained(hp.vae).eval().to(device, memory_format=torch.channels_last)
+                first = number * SHARD
+                cells = hp.size // 2 ** (len(vae.config.block_out_channels) - 1)
+                clips = RenderedClips(first, min(SHARD, hp.pool - first), hp.frames, hp.size, hp.seed, self.grouped_clips(), cells)
+                encode_shard(vae, path, clips, hp.num_workers)
 
     def setup(self, stage: str) -> None:
         if self.latents is None:
@@ -179,4 +208,4 @@ class LatentDataModule(L.LightningDataModule):
             self.latents, self.cells, hp.seed, batch_size * batches // ranks, frames, hp.seed + 1 + epoch * ranks + rank,
             hp.motion_dropout, hp.caption_dropout, self.grouped_clips(), appearances, batch_size, meeting,
         )  # fmt: skip
-        return DataLoader(pool, batch_size)
+        return DataLoader(pool, batch_size, num_workers=hp.num_workers)

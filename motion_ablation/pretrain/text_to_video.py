@@ -101,8 +101,9 @@ def draw_noise(shape: torch.Size, groups: list[int], generator: torch.Generator)
     """
     distinct = list(dict.fromkeys(group if group >= 0 else -1 - row for row, group in enumerate(groups)))
     rows = [distinct.index(group if group >= 0 else -1 - row) for row, group in enumerate(groups)]
-    noise = torch.randn(len(distinct), *shape[1:], generator=generator)
-    uniform = (torch.arange(len(distinct)) + torch.rand(len(distinct), generator=generator)) / len(distinct)
+    device = generator.device
+    noise = torch.randn(len(distinct), *shape[1:], generator=generator, device=device)
+    uniform = (torch.arange(len(distinct), device=device) + torch.rand(len(distinct), generator=generator, device=device)) / len(distinct)
     return noise[rows], uniform[rows]
 
 
@@ -114,13 +115,12 @@ def group_contrast(error: Tensor, weight: Tensor, groups: Tensor) -> Tensor:
     Args:
         weight: ``(b, 1, f, h, w)``; each group takes its largest. groups: ``(b,)``; clips of less than 0 are in none.
     """
-    total, cells = error.new_zeros(()), error.new_zeros(())
-    for group in groups[groups >= 0].unique():
-        rows = groups == group
-        largest = weight[rows].amax(0).expand(int(rows.sum()), -1, -1, -1, -1)
-        total = total + (largest * (error[rows] - error[rows].mean(0)).square()).sum()
-        cells = cells + largest.sum()
-    return total / (cells * error.shape[1]).clamp(min=1)
+    rows = groups.unique(return_inverse=True)[1]
+    count = torch.bincount(rows)
+    mean = error.new_zeros(len(count), *error.shape[1:]).index_add(0, rows, error)[rows] / count[rows].view(-1, 1, 1, 1, 1)
+    largest = weight.new_zeros(len(count), *weight.shape[1:]).index_reduce(0, rows, weight, "amax")[rows]
+    largest = largest * (groups >= 0).view(-1, 1, 1, 1, 1)
+    return (largest * (error - mean).square()).sum() / (largest.sum() * error.shape[1]).clamp(min=1)
 
 
 class PretrainTextToVideo(L.LightningModule):
@@ -173,9 +173,8 @@ class PretrainTextToVideo(L.LightningModule):
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         clean = rearrange(batch["latents"], "b f c h w -> b c f h w")
         # Ranks share a seed; each takes its own noise.
-        generator = torch.Generator().manual_seed(self.global_step * self.trainer.world_size + self.global_rank)
+        generator = torch.Generator(self.device).manual_seed(self.global_step * self.trainer.world_size + self.global_rank)
         noise, uniform = draw_noise(clean.shape, batch["group"].tolist(), generator)
-        noise, uniform = noise.to(clean), uniform.to(clean)
         least = torch.where(batch["group"] >= 0, self.hparams["words_from"], 0).to(clean)
         steps = (least + uniform ** (1 / self.hparams["noise_power"]) * (1000 - least)).long().clamp(max=999)
         noisy = self.scheduler.add_noise(clean, noise, steps)
@@ -186,7 +185,8 @@ class PretrainTextToVideo(L.LightningModule):
         weight = 1 + self.hparams["emphasis"] * batch["object"][:, None]
         error = predicted - target
         loss = (weight * error.square()).sum() / (weight.sum() * clean.shape[1])
-        loss = loss + self.hparams["contrast"] * group_contrast(error, weight, batch["group"])
+        if self.hparams["contrast"]:
+            loss = loss + self.hparams["contrast"] * group_contrast(error, weight, batch["group"])
         self.log(f"train/loss_{clean.shape[2]}_frames", loss, prog_bar=True)
         return loss
 
@@ -218,7 +218,7 @@ class PretrainTextToVideo(L.LightningModule):
         for step in scheduler.timesteps:
             free, conditional = unet(torch.cat([latents, latents]), step, text).sample.chunk(2)
             latents = scheduler.step(free + guidance * (conditional - free), step, latents).prev_sample
-        vae = AutoencoderKL.from_pretrained(Path(self.hparams["output"]) / "vae")
+        vae: Any = AutoencoderKL.from_pretrained(Path(self.hparams["output"]) / "vae").to(self.device)
         frames = vae.decode(rearrange(latents[:, :, ::2], "b c f h w -> (b f) c h w") / vae.config.scaling_factor).sample
         sheet = rearrange(frames.clamp(-1, 1), "(b f) c h w -> c (b h) (f w)", b=len(PREVIEW)).add(1).div(2)
         writer: Any = self.logger.experiment  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ from motion_ablation.backbones import UNet3DBackbone
 from motion_ablation.data.world.shapes import MOTIONS
 from motion_ablation.metrics.networks.encoders import load_encoder
 from motion_ablation.pretrain.clip import AppearanceBatches
-from motion_ablation.pretrain.latents import PAIRS, LatentDataModule, LatentPool, clip_scene, encode_shard, object_cells
+from motion_ablation.pretrain.latents import PAIRS, LatentDataModule, LatentPool, RenderedClips, clip_scene, encode_shard, object_cells
 from motion_ablation.pretrain.text_to_video import (
     PretrainTextToVideo,
     as_image_model,
@@ -131,7 +131,7 @@ def test_shards_are_encoded_once_and_are_the_rendered_clips(tiny_backbone: Path,
     assert batch["latents"].shape == (2, 2, 4, 8, 8) and len(batch["caption"]) == 2
     # A later shard starts at its own clip.
     vae = AutoencoderKL.from_pretrained(tiny_backbone / "vae").eval()
-    encode_shard(vae, tmp_path / "second", 1, 2, 2, 16, data.hparams["seed"])
+    encode_shard(vae, tmp_path / "second", RenderedClips(1, 2, 2, 16, data.hparams["seed"], 0, 8))
     second = load_file(tmp_path / "second")["latents"]
     torch.testing.assert_close(second, data.latents[1:], atol=0.02, rtol=0.05)  # bfloat16, another memory format
     assert (data.latents[0] - data.latents[1]).abs().mean() > 0.05, "clips are told apart"
