@@ -265,6 +265,9 @@ PRETRAIN = {
                       "--data.init_args.pool=4", "--data.init_args.frames=4", "--data.init_args.size=16",
                       "--data.init_args.curriculum=[[1,1,2,1],[1,4,2,1]]"],
 }  # fmt: skip
+PRETRAIN["text_to_video_gpu"] = [
+    *PRETRAIN["text_to_video"], "--model.init_args.start=null", "--trainer.accelerator=cpu", "--data.init_args.num_workers=1",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "pretrain").glob("*.yaml")), ids=lambda path: path.stem)
@@ -278,7 +281,7 @@ def test_every_pretraining_stage_runs(path: Path, tiny_backbone: Path, tmp_path:
         "--trainer.enable_progress_bar=false",
         "--trainer.devices=1",
     ]
-    if path.stem == "text_to_video":
+    if path.stem.startswith("text_to_video"):
         options += [f"--data.init_args.vae={tiny_backbone / 'vae'}", f"--data.init_args.cache={tmp_path / 'pool'}"]
         output.mkdir()
     main(["fit", "--config", str(path), *options])
@@ -293,6 +296,7 @@ def test_every_pretraining_stage_runs(path: Path, tiny_backbone: Path, tmp_path:
             "model_index.json",
         ],
     }
+    expected["text_to_video_gpu"] = expected["text_to_video"]
     assert all((output / name).exists() for name in expected[path.stem])
     assert list((tmp_path / "runs" / "pretrain" / path.stem).glob("*.ckpt"))
 
