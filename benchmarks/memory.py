@@ -328,20 +328,14 @@ def rows(path: Path, gpu: bool = False) -> list[list[str]]:
     looks = (None,) if transformer else (None, hybrid)  # a transformer has no layers that see one frame alone
     for checkpointing, appearance in ((on, each) for each in looks for on in (False, True)):
         label = ("**on**" if checkpointing else "**off**") if checkpointing == shipped else ("on" if checkpointing else "off")
+        first = f"{path.stem}, hybrid" if appearance else path.stem
         if gpu:
-            name = f"{path.stem}, hybrid" if appearance else path.stem
-            try:
-                numbers = [f"{value:.2f}" for value in on_gpu(settings, checkpointing, appearance)]
-            except torch.OutOfMemoryError as error:
-                numbers = [str(error).split(".")[0], "", ""]
-            lines.append([name, label, *numbers])
-            print(lines[-1], flush=True)
+            lines.append([first, label, *(f"{value:.2f}" for value in on_gpu(settings, checkpointing, appearance))])
             continue
         found = measure(settings, checkpointing, appearance)
         numbers = [f"{value / GB:.2f}" for value in (found.weights, found.motion, found.kept, found.peak, found.total)]
         clip = f"{settings['data']['frames']} × {height} × {width}"
         trained = f"{found.parameters / 1e6:.1f} M"
-        first = f"{path.stem}, hybrid" if appearance else path.stem
         lines.append([first, label, clip, trained, *numbers, f"{found.operations / 1e12:.0f}", found.fits])
     return lines
 
