@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from motion_ablation.data.world.shapes import MOTIONS, Scene, coverage, render, sample_scene
 from motion_ablation.data.world.stream import caption_for
 from motion_ablation.files import replacing
+from motion_ablation.weights import fingerprint
 
 SHARD = 1000
 MEETING = 4
@@ -161,7 +162,8 @@ class LatentDataModule(L.LightningDataModule):
 
     def _shards(self) -> list[Path]:
         hp: Any = self.hparams
-        name = f"{hp.seed}-{hp.frames}x{hp.size}-{self.grouped_clips()}of{hp.pool}"
+        # Another autoencoder has other latents.
+        name = f"{fingerprint(Path(hp.vae))}-{hp.seed}-{hp.frames}x{hp.size}-{self.grouped_clips()}of{hp.pool}"
         return [Path(hp.cache) / f"{name}-{first}.safetensors" for first in range(0, hp.pool, SHARD)]
 
     def grouped_clips(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -125,6 +126,9 @@ def test_shards_are_encoded_once_and_are_the_rendered_clips(tiny_backbone: Path,
     written = path.stat().st_mtime_ns
     data.prepare_data()
     assert path.stat().st_mtime_ns == written
+    other = shutil.copytree(tiny_backbone / "vae", tmp_path / "vae")
+    (other / "config.json").write_text((other / "config.json").read_text() + "\n")
+    assert not any(shard.exists() for shard in LatentDataModule(**{**data.hparams, "vae": str(other)})._shards()), "of another autoencoder"
     data.setup("fit")
     assert data.latents is not None and data.latents.shape == (3, 2, 4, 8, 8)
     batch = next(iter(data.train_dataloader()))
