@@ -50,27 +50,34 @@ def text_to_motion(
     """How much of what a motion word should change does change at pure noise, on held-out appearances: 1 is all, 0 nothing.
 
     From pure noise the best prediction is the mean of all clips that the caption allows. So the predicted clean video of one word less
-    that of its opposite is projected on the difference of the true means, each over ``starts`` random starts of one appearance.
+    that of its opposite is projected on the difference of the true means. A mean over random starts holds noise of its own, which no
+    network can predict; so the true difference is measured twice, each over ``starts`` starts, and what the two agree on is the 1:
+    ``predicted @ (first + second) / 2``, summed over ``looks`` appearances, over the same sum of ``first @ second``.
     """
-    shares: dict[str, list[float]] = {f"{a} / {b}": [] for a, b in OPPOSITES}
+    shares: dict[str, float] = {}
     last = torch.tensor(backbone.diffusion.scheduler.config["num_train_timesteps"] - 1)
-    for look, base in enumerate(held_out_scenes(looks, 41)):
-        shown: dict[str, Any] = {"shape": base.shape, "color": base.color, "background": base.background, "camera": "static"}
-        for pair, found in zip(OPPOSITES, shares.values(), strict=True):
+    for pair in OPPOSITES:
+        reached = attainable = 0.0
+        for look, base in enumerate(held_out_scenes(looks, 41)):
+            shown: dict[str, Any] = {"shape": base.shape, "color": base.color, "background": base.background, "camera": "static"}
             means, texts = [], []
             for motion in pair:
                 scenes = [
                     sample_scene(np.random.default_rng((look, MOTIONS.index(motion), start)), motion=motion, **shown)
-                    for start in range(starts)
+                    for start in range(2 * starts)
                 ]
-                means.append(torch.stack([encoded(backbone, scene, frames, size) for scene in scenes]).mean(0))
+                clips = torch.stack([encoded(backbone, scene, frames, size) for scene in scenes])
+                means.append(clips.unflatten(0, (2, starts)).mean(1))
                 texts.append(scenes[0].caption())
-            true, text = means[0] - means[1], backbone.embed(texts)
-            noise = torch.randn(noises, 1, *true.shape, generator=torch.Generator().manual_seed(look))
+            first, second = means[0] - means[1]
+            text = backbone.embed(texts)
+            noise = torch.randn(noises, 1, *first.shape, generator=torch.Generator().manual_seed(look))
             # At pure noise the signal's share is 0, so the velocity is minus the clean video.
-            clean: Any = -sum(backbone.denoise(z.expand(2, *true.shape), last, text) for z in noise) / noises
-            found.append(float(((clean[0] - clean[1]) * true).sum() / true.square().sum()))
-    return {pair: float(np.mean(found)) for pair, found in shares.items()}
+            clean: Any = -sum(backbone.denoise(z.expand(2, *first.shape), last, text) for z in noise) / noises
+            reached += float(((clean[0] - clean[1]) * (first + second) / 2).sum())
+            attainable += float((first * second).sum())
+        shares[" / ".join(pair)] = reached / attainable
+    return shares
 
 
 @torch.no_grad()

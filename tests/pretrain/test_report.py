@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import TextToVideoSDPipeline
 
 from motion_ablation.backbones import UNet3DBackbone
-from motion_ablation.data.world.shapes import MOTIONS, SHAPES, Scene, render
+from motion_ablation.data.world.shapes import MOTIONS, SHAPES, Scene, render, sample_scene
 from motion_ablation.pretrain.measures import motion_of, obeys, shape_recognised, steadiness
-from motion_ablation.pretrain.probes import TIMESTEPS, held_out_scenes, loss_by_timestep, text_differences, text_to_motion
+from motion_ablation.pretrain.probes import TIMESTEPS, encoded, held_out_scenes, loss_by_timestep, text_differences, text_to_motion
 from motion_ablation.weights import BUILTIN
 
 SCENE = Scene("star", "red", "blue", motion="moving right", travel=1.0)
@@ -84,6 +86,22 @@ def test_a_network_that_ignores_its_text_has_no_share(tiny_backbone: Path, monke
     monkeypatch.setattr(backbone, "embed", lambda texts: embed(["the same"] * len(texts)))
     shares = text_to_motion(backbone, looks=1, starts=2, noises=1, frames=2, size=16)
     assert max(abs(share) for share in shares.values()) < 1e-4
+
+
+def test_a_network_that_predicts_the_mean_of_each_motion_has_all_of_it(tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = UNet3DBackbone(str(tiny_backbone))
+    base = held_out_scenes(1, 41)[0]
+    shown: dict[str, Any] = {"shape": base.shape, "color": base.color, "background": base.background, "camera": "static"}
+
+    def mean_clip(text: str) -> torch.Tensor:
+        motion = next(motion for motion in MOTIONS if motion in text)
+        scenes = [sample_scene(np.random.default_rng((9, start)), motion=motion, **shown) for start in range(80)]
+        return torch.stack([encoded(backbone, scene, 4, 16) for scene in scenes]).mean(0)
+
+    monkeypatch.setattr(backbone, "embed", lambda texts: texts)
+    monkeypatch.setattr(backbone, "denoise", lambda noisy, timestep, texts: -torch.stack([mean_clip(text) for text in texts]))
+    shares = text_to_motion(backbone, looks=1, starts=40, noises=1, frames=4, size=16)
+    assert all(share == pytest.approx(1, abs=0.2) for share in shares.values()), shares
 
 
 def test_the_shipped_weights_serve_diffusers_own_pipeline() -> None:
