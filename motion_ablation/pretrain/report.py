@@ -150,7 +150,7 @@ def contact_sheet(video: torch.Tensor, columns: int = 8, scale: int = 2) -> Imag
     return Image.fromarray(sheet).resize((sheet.shape[1] * scale, sheet.shape[0] * scale), Image.Resampling.NEAREST)
 
 
-def main(output: str = "results/pretrain", source: str = "shapes", steps: int = 20, guidance: float = 1.5) -> dict[str, Any]:
+def main(output: str = "results/pretrain", source: str = "shapes", steps: int = 20, guidance: float = 2.0) -> dict[str, Any]:
     """Measures everything, prints it beside the targets, and writes ``report.json``, ``generated.png`` and ``motions.png``."""
     torch.manual_seed(0)
     backbone, clip = UNet3DBackbone(source), "shapes" if source == "shapes" else str(Path(source) / "clip")
