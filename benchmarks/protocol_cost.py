@@ -40,7 +40,12 @@ def planned(folder: Path) -> Study:
     zeroscope_settings = yaml.safe_load((ROOT / "experiments" / "backbones" / "zeroscope.yaml").read_text())
     settings = {
         "model": {"sampling": zeroscope_settings["model"]["sampling"]},
-        "data": {"val_batch_size": zeroscope_settings["data"]["val_batch_size"], "prompts": [f"prompt {n}" for n in range(PROMPTS)]},
+        "data": {
+            "val_batch_size": zeroscope_settings["data"]["val_batch_size"],
+            "prompts": [f"prompt {n}" for n in range(PROMPTS)],
+            "videos": {},  # all of them, of each initial noise
+        },
+        "trainer": {"max_steps": zeroscope_settings["trainer"]["max_steps"]},
     }
     (folder / "protocol.yaml").write_text(yaml.safe_dump(settings))
     with (folder / "references.csv").open("w", newline="") as file:
