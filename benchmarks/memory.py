@@ -330,7 +330,11 @@ def rows(path: Path, gpu: bool = False) -> list[list[str]]:
         label = ("**on**" if checkpointing else "**off**") if checkpointing == shipped else ("on" if checkpointing else "off")
         first = f"{path.stem}, hybrid" if appearance else path.stem
         if gpu:
-            lines.append([first, label, *(f"{value:.2f}" for value in on_gpu(settings, checkpointing, appearance))])
+            try:
+                numbers = [f"{value:.2f}" for value in on_gpu(settings, checkpointing, appearance)]
+            except torch.OutOfMemoryError:
+                numbers = ["out of memory", "", ""]  # of this GPU; the other rows may fit
+            lines.append([first, label, *numbers])
             continue
         found = measure(settings, checkpointing, appearance)
         numbers = [f"{value / GB:.2f}" for value in (found.weights, found.motion, found.kept, found.peak, found.total)]
